@@ -1,0 +1,54 @@
+# `make demo` and `make test` work from a fresh clone; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.rulec-installed
+RULEC := $(BIN)/rulec
+DEMO := runs/demo
+TESTS ?= tests
+
+export MPLBACKEND ?= Agg
+
+.PHONY: help setup demo test lint types experiments bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(STAMP)  ## install rulec and what its tests need into .venv (an existing one is taken over)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rulec needs Python 3.11 or newer: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: setup  ## check, compile and draw a rule, meta-learn its genome on digits, compare with SGD and Adam
+	$(RULEC) check rules/*.rule
+	$(RULEC) compile rules/blur.rule --emit ir-opt
+	$(RULEC) show rules/blur.rule --out $(DEMO)
+	$(RULEC) train rules/blur.rule --task digits --net 64-32-10 --steps 300 --population 8 --out $(DEMO)/digits
+	$(RULEC) eval $(DEMO)/digits --task digits --against sgd,momentum,adam --out $(DEMO)/eval
+
+test: setup  ## run the tests that take seconds (TESTS=tests/tasks for some of them)
+	$(BIN)/python -m pytest -q $(TESTS)
+
+lint: setup  ## style, and imports that point only down
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: setup  ## check the annotations
+	$(BIN)/mypy
+
+experiments: setup  ## reproduce results (minutes)
+	$(BIN)/python -m pytest -q -s -m experiment --timeout 3600 $(TESTS)
+
+bench: setup  ## measure speed
+	@set -e; for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+clean:  ## remove what was built and measured; .venv stays
+	rm -rf runs build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

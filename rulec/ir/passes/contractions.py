@@ -1,0 +1,86 @@
+"""Bring sums of products into the form the three bilinear maps need.
+
+Before: `reduce` of sum or mean over any expression. After: each is a linear combination of `contract` ops, whose factors
+each live in one space (presynaptic neuron, postsynaptic neuron, synapse, or none); what does not vary with the reduced
+indices stands outside. Sums that mix spaces, such as `x[i] - y[j] * w[i,j]`, are multiplied out; others are kept whole.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+from rulec.ir.graph import Block, Op, constant, contract, extent, is_constant, rewrite_block
+
+Term = tuple[float, list[Op]]
+
+
+def form_contractions(block: Block) -> Block:
+    return rewrite_block(block, _form)
+
+
+def _form(op: Op) -> Op:
+    if op.name != "reduce" or op["operator"] not in ("sum", "mean"):
+        return op
+    total: Op | None = None
+    for sign, factors in _terms(op.args[0]):
+        term = _contracted(sign, factors, op)
+        total = term if total is None else total + term
+    return constant(0.0) if total is None else total
+
+
+def _is_mixed(op: Op) -> bool:
+    """Whether a value has one number per sample and synapse, which no single space holds."""
+    return {"n", "i", "j"} <= op.axes
+
+
+def _terms(op: Op) -> list[Term]:
+    """Write a value as a sum of products, multiplying out only what mixes spaces."""
+    if op.name == "neg":
+        return [(-sign, factors) for sign, factors in _terms(op.args[0])]
+    if op.name == "mul":
+        left, right = (_terms(a) for a in op.args)
+        return [(s * r, [*f, *g]) for s, f in left for r, g in right]
+    if op.name in ("add", "sub") and _is_mixed(op):
+        flip = -1.0 if op.name == "sub" else 1.0
+        return [*_terms(op.args[0]), *((flip * sign, factors) for sign, factors in _terms(op.args[1]))]
+    if op.name == "div" and not _is_mixed(op.args[1]):
+        return [(sign, [*factors, 1.0 / op.args[1]]) for sign, factors in _terms(op.args[0])]
+    if op.name == "pow" and is_constant(op.args[1], 2.0) and _is_mixed(op):
+        return _terms(op.args[0] * op.args[0])
+    if is_constant(op):
+        return [(op["value"], [])]
+    return [(1.0, [op])]
+
+
+def _contracted(sign: float, factors: list[Op], reduction: Op) -> Op:
+    """Pull out what the reduction does not touch, then contract each connected group of factors."""
+    indices = set(reduction["indices"])
+    means = indices if reduction["operator"] == "mean" else set()
+    outside = [f for f in factors if not f.axes & indices]
+    parts: list[Op] = list(outside)
+    for group in _connected([f for f in factors if f.axes & indices], indices):
+        held = frozenset().union(*(f.axes for f in group)) & indices
+        order = [i for i in reduction["indices"] if i in held]
+        parts.append(contract(group, order, sorted(means & held), reduction["places"], reduction.span))
+        indices -= held
+    parts += [extent(i) for i in sorted(indices - means)]
+    if sign != 1.0 or not parts:
+        parts.append(constant(sign))
+    return functools.reduce(operator.mul, parts)
+
+
+def _connected(factors: list[Op], indices: set[str]) -> list[list[Op]]:
+    """Group factors that share a reduced index, directly or through others."""
+    groups: list[tuple[set[str], list[Op]]] = []
+    for factor in factors:
+        held, members = set(factor.axes & indices), [factor]
+        apart = []
+        for other_held, others in groups:
+            if other_held & held:
+                held |= other_held
+                members = [*others, *members]
+            else:
+                apart.append((other_held, others))
+        groups = [*apart, (held, members)]
+    return [members for _, members in groups]

@@ -1,0 +1,44 @@
+"""Turn `act'(z) * e` into the activation's transposed Jacobian applied to `e`.
+
+For a pointwise activation nothing changes. For a layer that normalises (or ends in a softmax) the derivative is no
+number per neuron, and the product means the transposed Jacobian: this is what backpropagation needs.
+
+Before: products may have a factor `slope` of order one. After: such a product, taken whole, is one `pullback`, if what
+is multiplied belongs to the same neurons.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+
+from rulec.ir.graph import Block, Op, Write, with_args
+
+
+def pull_back_activations(block: Block) -> Block:
+    made: dict[int, Op] = {}
+
+    def visit(op: Op) -> Op:
+        if id(op) not in made:
+            made[id(op)] = _product(op, visit) if op.name == "mul" else with_args(op, tuple(visit(a) for a in op.args))
+        return made[id(op)]
+
+    writes = tuple(Write(w.name, w.side, visit(w.value), w.span) for w in block.writes)
+    return Block(block.kind, writes, block.span)
+
+
+def _product(op: Op, visit: Callable[[Op], Op]) -> Op:
+    factors = factors_of(op)
+    slopes = [f for f in factors if f.name == "slope" and f["order"] == 1]
+    others = [f for f in factors if f not in slopes]
+    if len(slopes) != 1 or not others or not {"n", slopes[0]["side"]} <= frozenset().union(*(f.axes for f in others)):
+        return with_args(op, tuple(visit(a) for a in op.args))
+    product = functools.reduce(operator.mul, (visit(f) for f in others))
+    z = visit(slopes[0].args[0])
+    return Op("pullback", (z, product), (("side", slopes[0]["side"]),), z.axes | product.axes, op.span)
+
+
+def factors_of(op: Op) -> list[Op]:
+    """Flatten a chain of products."""
+    return [f for a in op.args for f in (factors_of(a) if a.name == "mul" else [a])]

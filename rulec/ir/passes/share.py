@@ -1,0 +1,13 @@
+"""Share common subexpressions within a block.
+
+Before: any program. After: equal ops on identical arguments are one op. Noise is never shared: each site is its own.
+"""
+
+from __future__ import annotations
+
+from rulec.ir.graph import Block, Op, rewrite_block
+
+
+def share_subexpressions(block: Block) -> Block:
+    known: dict[tuple[object, ...], Op] = {}
+    return rewrite_block(block, lambda op: known.setdefault(op.key(), op))

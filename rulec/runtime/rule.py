@@ -1,0 +1,149 @@
+"""Rules from Python: `rulec.load`, `rulec.parse` and `Rule.compile`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rulec.ir.build import build
+from rulec.ir.graph import Program
+from rulec.runtime import messages
+from rulec.semantics import typed as t
+from rulec.semantics.check import Library, check_library, check_preset, imported_nets, load_library, shipped_rules
+from rulec.semantics.outers import check_outer
+from rulec.semantics.rules import check_rule
+from rulec.source import Diagnostics, RuleError, Source
+from rulec.syntax import read_source
+
+if TYPE_CHECKING:
+    import torch
+
+    from rulec.network.graph import Network
+    from rulec.runtime.compiled import CompiledRule
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A checked rule of a file, with the other definitions at hand."""
+
+    name: str
+    library: Library = field(repr=False)
+
+    @property
+    def doc(self) -> str | None:
+        return self.library.rules[self.name].doc
+
+    @property
+    def text(self) -> str:
+        return self.library.source.text
+
+    @property
+    def hash(self) -> str:
+        """A digest of the rule's meaning: the same for the same rule formatted otherwise."""
+        return hashlib.sha256(repr(self.library.rules[self.name]).encode()).hexdigest()[:16]
+
+    def typed(self, options: Mapping[str, t.OptionValue] | None = None, genome: str | None = None) -> t.Rule:
+        """Choose the options, and optionally named genome values. Raises `RuleError`."""
+        found = Diagnostics()
+        if genome is not None:
+            preset = self.library.presets.get(genome)
+            if preset is None:
+                raise RuleError([messages.unknown_choice("genome", genome, list(self.library.presets))])
+            rule = check_preset(preset, self.library, found, options)
+        else:
+            node = self.library.rules[self.name]
+            rule = check_rule(node, found, options or {}, self.library.ignored, imported_nets(self.library, node))
+        found.raise_errors()
+        assert rule is not None
+        return rule
+
+    def program(self, options: Mapping[str, t.OptionValue] | None = None, genome: str | None = None) -> Program:
+        return build(self.typed(options, genome))
+
+    def outer(self, name: str, options: Mapping[str, t.OptionValue] | None = None) -> t.Outer:
+        """Return an outer step of the same file, or a shipped one. Raises `RuleError`."""
+        found = Diagnostics()
+        library = self.library if name in self.library.outers else shipped_outers()
+        if name not in library.outers:
+            raise RuleError([messages.unknown_choice("outer step", name, [*self.library.outers, *shipped_outers().outers])])
+        outer = check_outer(library.outers[name], {**library.rules, **self.library.rules}, found, options)
+        found.raise_errors()
+        assert outer is not None
+        return outer
+
+    def compile(
+        self,
+        net: str | Network | torch.nn.Module,
+        *,
+        population: int | None = None,
+        tasks: int | None = None,
+        replicas: int | None = None,
+        options: Mapping[str, t.OptionValue] | None = None,
+        genome: str | None = None,
+        loss: str = "cross_entropy",
+        device: str = "cpu",
+        dtype: str | torch.dtype = "float32",
+        backend: str = "fx",
+        input_shape: tuple[int, ...] | None = None,
+        outputs: int | None = None,
+    ) -> CompiledRule:
+        """Compile the rule for a network: a spec such as `784-128-10`, or a module with its `input_shape`.
+
+        `population`, `tasks` and `replicas` add leading axes. `loss` is cross_entropy or mse. Raises `RuleError`.
+        """
+        from rulec.runtime.compile import compile_rule
+
+        settings: dict[str, Any] = {
+            "population": population, "tasks": tasks, "replicas": replicas, "loss": loss, "device": device, "dtype": dtype,
+            "backend": backend, "input_shape": input_shape, "outputs": outputs,
+        }
+        return compile_rule(self, net, options or {}, genome, settings)
+
+
+def load(path: str | Path, name: str | None = None) -> Rule:
+    """Read and check a `.rule` file (or a shipped rule by name, such as `blur`); `FILE:NAME` or `name` picks a rule.
+
+    Raises `RuleError` with every diagnostic of the file.
+    """
+    text = str(path)
+    if name is None and ":" in Path(text).name:
+        text, _, name = text.rpartition(":")
+    place = Path(text)
+    if not place.exists() and place.suffix == "" and (shipped_rules() / f"{text}.rule").exists():
+        place = shipped_rules() / f"{text}.rule"
+    source, problems = read_source(place)
+    problems.raise_errors()
+    return _rule(source, place.parent, name or None, place.stem)
+
+
+def parse(text: str, name: str | None = None) -> Rule:
+    """Check a rule given as text. Raises `RuleError` with every diagnostic."""
+    return _rule(Source("<text>", text), None, name, "")
+
+
+def _rule(source: Source, folder: Path | None, name: str | None, stem: str) -> Rule:
+    found = Diagnostics()
+    library = load_library(source, found, folder)
+    check_library(library, found)
+    found.raise_errors()
+    own = [n for n in library.own if n in library.rules]
+    chosen = name or (stem if stem in own else own[0] if own else "")
+    if chosen not in library.rules:
+        raise RuleError([messages.no_rule(chosen, own)])
+    return Rule(chosen, library)
+
+
+_SHIPPED: list[Library] = []
+
+
+def shipped_outers() -> Library:
+    if not _SHIPPED:
+        source, found = read_source(shipped_rules() / "outers.rule")
+        _SHIPPED.append(load_library(source, found, shipped_rules()))
+    return _SHIPPED[0]
+
+
+__all__ = ["Rule", "load", "parse", "shipped_outers"]

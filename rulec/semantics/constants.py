@@ -1,0 +1,151 @@
+"""Compile-time values: what options make of an expression before the rule is compiled."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rulec.semantics import messages
+from rulec.semantics.operators import ACTIVATIONS
+from rulec.semantics.typed import OptionValue
+from rulec.source import Diagnostics
+from rulec.syntax import ast
+
+BOOLEANS = {"yes": True, "no": False, "true": True, "false": False}
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "^": operator.pow,
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}
+_FUNCTIONS: dict[str, Callable[..., float]] = {
+    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs, "min": min, "max": max,
+}
+
+
+def evaluate(expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics) -> OptionValue | None:
+    """Return the value of a compile-time expression, or None after reporting what stops it.
+
+    A bare name that is no option stands for itself, so that `backward == additive` compares choices.
+    """
+    match expression:
+        case ast.Number():
+            value = expression.value
+            return int(value) if value.is_integer() and expression.text.isdigit() else value
+        case ast.Name(name=name):
+            return options.get(name, BOOLEANS.get(name, name))
+        case ast.Unary(operator=sign, operand=operand):
+            value = evaluate(operand, options, found)
+            if value is None:
+                return None
+            if sign == "not":
+                return not value
+            return None if isinstance(value, str) else -value
+        case ast.Binary(operator="and" | "or" as word, left=left, right=right):
+            first, second = evaluate(left, options, found), evaluate(right, options, found)
+            if first is None or second is None:
+                return None
+            return bool(first and second) if word == "and" else bool(first or second)
+        case ast.Binary():
+            return _binary(expression, options, found)
+        case ast.Conditional(then=then, condition=condition, otherwise=otherwise):
+            chosen = evaluate(condition, options, found)
+            return None if chosen is None else evaluate(then if chosen else otherwise, options, found)
+        case ast.Call(name=name, arguments=arguments) if name in _FUNCTIONS and not expression.indices:
+            values = [evaluate_number(a, options, found) for a in arguments]
+            try:
+                return None if None in values else _FUNCTIONS[name](*values)
+            except (ValueError, TypeError, OverflowError):
+                found.add(messages.not_constant(expression.span, name))
+                return None
+    found.add(messages.not_constant(expression.span, expression.span.text))
+    return None
+
+
+def _binary(expression: ast.Binary, options: Mapping[str, OptionValue], found: Diagnostics) -> OptionValue | None:
+    left, right = evaluate(expression.left, options, found), evaluate(expression.right, options, found)
+    if left is None or right is None:
+        return None
+    if expression.operator not in ("==", "!="):
+        for side, value in ((expression.left, left), (expression.right, right)):
+            if isinstance(value, str):
+                found.add(messages.not_constant(side.span, value))
+                return None
+    try:
+        return _BINARY[expression.operator](left, right)
+    except ZeroDivisionError:
+        found.add(messages.division_by_zero(expression.span))
+    except (OverflowError, ValueError):
+        found.add(messages.not_constant(expression.span, expression.span.text))
+    return None
+
+
+def evaluate_number(expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics) -> float | None:
+    """Return the value if it is a number; words are reported."""
+    value = evaluate(expression, options, found)
+    if isinstance(value, str):
+        found.add(messages.not_constant(expression.span, value))
+        return None
+    return value
+
+
+def option_value(option: ast.Option, given: OptionValue | None, found: Diagnostics) -> OptionValue:
+    """Choose an option's value: the one given, checked against the declaration, or the default."""
+    default = evaluate(option.default, {}, found)
+    name, span = option.name.name, option.default.span
+    choices = tuple(choice.name for choice in option.choices)
+    if default is None:
+        default = choices[0] if choices else 0
+    if choices and _spelling(default) not in choices:
+        found.add(messages.wrong_option_value(name, _spelling(default), "one of " + ", ".join(choices), span,
+                                              messages.nearest(str(default), choices)))
+        default = choices[0]
+    elif not choices and isinstance(default, str) and default not in (*ACTIVATIONS, "act"):
+        found.add(messages.wrong_option_value(name, default, "a number, `yes`, `no`, an activation, or declared choices `a | b`",
+                                              span, messages.nearest(default, (*ACTIVATIONS, *BOOLEANS))))
+        default = 0
+    if choices:
+        default = _spelling(default)
+    return default if given is None else _given(name, given, default, choices, found)
+
+
+def _spelling(value: OptionValue) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _given(name: str, given: OptionValue, default: OptionValue, choices: tuple[str, ...], found: Diagnostics) -> OptionValue:
+    if isinstance(given, str):
+        given = _read(given)
+    if choices:
+        if _spelling(given) in choices:
+            return _spelling(given)
+        expected = "one of " + ", ".join(choices)
+        found.add(messages.wrong_option_value(name, _spelling(given), expected, close=messages.nearest(_spelling(given), choices)))
+        return default
+    expected = ""
+    if isinstance(default, bool):
+        expected = "" if isinstance(given, bool) else "`yes` or `no`"
+    elif isinstance(default, int):
+        expected = "" if isinstance(given, int) and not isinstance(given, bool) else "a whole number"
+    elif isinstance(default, float):
+        expected = "" if isinstance(given, (int, float)) and not isinstance(given, bool) else "a number"
+    elif given not in (*ACTIVATIONS, "act"):
+        expected = "an activation: " + ", ".join(ACTIVATIONS)
+    if expected:
+        found.add(messages.wrong_option_value(name, given, expected,
+                                              close=messages.nearest(str(given), ACTIVATIONS) if isinstance(default, str) else None))
+        return default
+    return given
+
+
+def _read(text: str) -> OptionValue:
+    """Read an option's value as the command line gives it."""
+    if text in BOOLEANS:
+        return BOOLEANS[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,168 @@
+"""From a layout to the tree: read each line with the grammar, then gather the lines beneath it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rulec.source import Diagnostic, Diagnostics, RuleError, Source, Span
+from rulec.syntax import ast, messages
+from rulec.syntax.assemble import assemble
+from rulec.syntax.capped import Capped, Enough
+from rulec.syntax.explain import Case, explain
+from rulec.syntax.heads import Else, ElseIf, Parsed, opening
+from rulec.syntax.layout import DEEPEST_LINES, Layout, Line, lay_out
+from rulec.syntax.words import BODY_EXAMPLES
+
+if TYPE_CHECKING:
+    from lark import Lark
+
+_START_SYMBOLS = ("top_line", "section_line", "genome_line", "preset_line", "state_line", "statement_line", "block_line",
+                  "law_line", "clause_line")  # fmt: skip
+_WORDS = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*|([A-Za-z_][A-Za-z0-9_]*)')
+
+
+def parse_source(source: Source) -> tuple[ast.Module, Diagnostics, frozenset[str]]:
+    """Return the tree of a file, what is wrong with it, and the names that stand in lines left out for errors.
+
+    Never raises for a mistake in the file. With errors among the diagnostics the tree lacks the lines they are about
+    (and what stood beneath those), so that later stages can look for mistakes in the rest; the third item lets them keep
+    quiet about names whose definition may have been lost.
+    """
+    found = Capped()
+    walk = _Walk(source, found)
+    parsed: tuple[Parsed, ...] = ()
+    module = ast.Module((), span=source.span(0, len(source.text)))
+    try:
+        layout = lay_out(source, found)
+        parsed = walk.lines(layout.lines, "top_line")
+        module = assemble(source, parsed, found, walk.dropped)
+    except Enough:
+        walk.dropped.append(source.span(0, len(source.text)))
+    return module, found, frozenset(name for span in walk.dropped for name in _names(span))
+
+
+def parse_lines(source: Source) -> tuple[Layout, tuple[Parsed, ...]]:
+    """Return the layout of a file and its lines, each with the node it says.
+
+    Raises `RuleError` if the file has syntax errors.
+    """
+    found = Capped()
+    try:
+        layout = lay_out(source, found)
+        walk = _Walk(source, found)
+        parsed = walk.lines(layout.lines, "top_line")
+        assemble(source, parsed, found, walk.dropped)
+    except Enough:
+        raise RuleError(found.sorted()) from None
+    found.raise_errors()
+    return layout, parsed
+
+
+def parse_line(source: Source, line: Line, symbol: str) -> ast.Node | Diagnostic:
+    """Return the node that one logical line says, its body empty; or what is wrong with the line."""
+    from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+
+    from rulec.syntax.build import Refused, build_line
+
+    text = source.text[line.start : line.end]
+    try:
+        return build_line(lark_parser().parse(text, start=symbol), source, line.start)
+    except Refused as refused:
+        return refused.diagnostic
+    except UnexpectedToken as error:
+        at_end = error.token.type == "$END" or error.token.start_pos is None
+        position = line.end if at_end else line.start + (error.token.start_pos or 0)
+        return explain(Case(source, line, symbol, position, frozenset(error.accepts or error.expected)))
+    except UnexpectedCharacters as error:
+        return explain(Case(source, line, symbol, line.start + error.pos_in_stream, frozenset(error.allowed or ())))
+
+
+@cache
+def lark_parser() -> Lark:
+    """Return the parser of single lines; it is built once in a process, at the first file."""
+    from lark import Lark
+
+    return Lark(_grammar(), start=list(_START_SYMBOLS), parser="lalr", lexer="contextual", propagate_positions=True,
+                maybe_placeholders=True)  # fmt: skip
+
+
+def _grammar() -> str:
+    """Return the text of `rule.lark`, from the installed package or from the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "grammars", package.parent / "grammars"):
+        if (folder / "rule.lark").is_file():
+            return (folder / "rule.lark").read_text(encoding="utf-8")
+    raise FileNotFoundError(f"rule.lark is neither in {package / 'grammars'} nor in {package.parent / 'grammars'}")
+
+
+def _names(span: Span) -> Iterator[str]:
+    return (match.group(1) for match in _WORDS.finditer(span.text) if match.group(1))
+
+
+class _Walk:
+    """Read a tree of lines; lives for one file, and remembers what it left out."""
+
+    def __init__(self, source: Source, found: Capped) -> None:
+        self.source, self.found = source, found
+        self.dropped: list[Span] = []
+
+    def lines(self, lines: tuple[Line, ...], symbol: str) -> tuple[Parsed, ...]:
+        parsed: list[Parsed] = []
+        branches = 0  # of the `if` that is under way: each one is a level of the tree
+        for line in lines:
+            one = self._line(line, symbol, parsed[-1] if parsed else None)
+            branches = branches + 1 if isinstance(one.head, ElseIf) else 0
+            if branches == DEEPEST_LINES:
+                self.found.add(messages.too_many_branches(self.source.span(line.start, line.start + 4), DEEPEST_LINES))
+            parsed.append(one if branches < DEEPEST_LINES else self._drop(line))
+        return tuple(parsed)
+
+    def _line(self, line: Line, symbol: str, before: Parsed | None) -> Parsed:
+        if line.broken:
+            return self._drop(line)
+        head = parse_line(self.source, line, symbol)
+        if isinstance(head, Diagnostic):
+            self.found.add(head)
+            return self._drop(line)
+        if isinstance(head, (ElseIf, Else)) and not self._may_follow(before):
+            if before is None or before.head is not None:
+                word = "else" if isinstance(head, Else) else "elif"
+                self.found.add(messages.orphan_else(self.source.span(line.start, line.start + len(word))))
+            return self._drop(line)
+        return self._body(line, head, symbol)
+
+    def _may_follow(self, before: Parsed | None) -> bool:
+        return before is not None and isinstance(before.head, (ast.If, ElseIf))
+
+    def _body(self, line: Line, head: ast.Node, symbol: str) -> Parsed:
+        opens = opening(head, symbol)
+        if opens is None:
+            if line.children:
+                self._report_indent(line, head)
+                for child in line.children:
+                    self._drop(child)
+            return Parsed(line, head)
+        if not line.children:
+            what = f"`{head.span.text.split(chr(10), 1)[0][:60]}`"
+            self.found.add(messages.empty_section(head.span, what, BODY_EXAMPLES[opens.symbol]))
+            return self._drop(line)
+        return Parsed(line, head, self.lines(line.children, opens.symbol))
+
+    def _report_indent(self, line: Line, head: ast.Node) -> None:
+        child = line.children[0]
+        if child.broken:
+            return
+        span = self.source.span(child.start, child.end)
+        word = self.source.span(child.start, child.start + len(re.split(r"\W", span.text, maxsplit=1)[0] or span.text[:1]))
+        if isinstance(head, ast.Rule):
+            self.found.add(messages.indented_section(word, head.name.name))
+        else:
+            self.found.add(messages.unexpected_indent(word, head.span))
+
+    def _drop(self, line: Line) -> Parsed:
+        self.dropped.append(self.source.span(line.start, line.last))
+        return Parsed(line, None)
