@@ -16,7 +16,7 @@ from rulec.backend.paths import PathMap, neuron_labels
 from rulec.backend.plain import Plain
 from rulec.backend.values import LEADING, Emitter, Value
 from rulec.ir.graph import Block, Op, Program, Write
-from rulec.ir.signals import clamped_states, crosses, schedule, signal_state
+from rulec.ir.signals import clamped_states, crosses, schedule, signal_state, whole_layer
 from rulec.network.graph import Connection, Conv, Layer, Network
 from rulec.oracle.initial import initial_array
 from rulec.semantics.typed import Extent
@@ -196,8 +196,9 @@ class _Lowering:
         self._visit(block, self.network.output, "j")
 
     def _run_forward(self, block: Block) -> None:
-        self.signal = signal_state(block)
-        self.paths.clear()
+        if signal_state(block) is not None:
+            self.signal = signal_state(block)
+            self.paths.clear()
         for layer in self.network.layers[1:]:
             self._visit(block, layer, "j")
 
@@ -363,7 +364,7 @@ class _Lowering:
     def _op_constant(self, op: Op, view: _View) -> Value:
         return self.emit.number(op["value"])
 
-    def _op_step(self, op: Op, view: _View) -> Value:
+    def _op_time(self, op: Op, view: _View) -> Value:
         return self.t
 
     def _op_genome(self, op: Op, view: _View) -> Value:
@@ -565,7 +566,8 @@ class _Lowering:
     def _reduced(self, op: Op, view: _View) -> set[str]:
         """Return the labels that a reduction removes: places go with the sample, and with a layer seen as a whole."""
         labels = set(op["indices"])
-        if "n" in labels or (view.layer is not None and view.side in labels):
+        lateral = view.side in labels if view.layer is not None else view.connection is not None and whole_layer(op, "j")
+        if "n" in labels or lateral:
             labels |= {"iy", "ix", "jy", "jx"}
         return labels
 
@@ -603,7 +605,8 @@ class _Lowering:
         value = self._contracted(op, factors, labels, view)
         if op["means"]:
             value = value / self._divisor(op["means"], view)
-        if op["places"] and view.place:
+        lateral = view.connection is not None and set(op["means"]) == {"j"} and whole_layer(op, "j")
+        if op["places"] or lateral:
             value = value / float(self._place_count(factors, view))
         return value
 

@@ -95,7 +95,7 @@ class Emitter:
         self.dtype = dtype
         self.sizes = dict(sizes)  # of leading axes and declared indices
         self.span: Span | None = None
-        order = [*LEADING, *declared, "n", "i", "iy", "ix", "j", "jy", "jx", "p0", "p1", "p2", "p3", "q", "ky", "kx"]
+        order = [*LEADING, *declared, "n", "i", "iy", "ix", "j", "jy", "jx", "p0", "p1", "p2", "p3", "q", "ky", "kx", "*"]
         self.rank = {label: place for place, label in enumerate(order)}
 
     def number(self, value: float) -> Value:

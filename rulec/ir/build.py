@@ -156,7 +156,7 @@ class _BlockBuilder:
         return Op(node.name, (), (("letter", letter),), node.axes, node.span)
 
     def _stepcount(self, node: t.StepCount, statistic: bool) -> Op:
-        return Op("step", span=node.span)
+        return Op("time", span=node.span)
 
     def _noise(self, node: t.Noise, statistic: bool) -> Op:
         if not statistic and (id(node), True) in self.made:
@@ -210,6 +210,8 @@ class _BlockBuilder:
         derivative = differentiate(value, variable)
         if derivative is None:
             raise RuleError([messages.no_path(node.span, node.variable.span.text)])
+        if any(op.name == "outdated" for op in walk_ops([derivative])):
+            raise RuleError([messages.outdated_value(node.span, node.variable.span.text)])
         return derivative
 
     def _trace_back(self, value: Op, node: t.Diff) -> Op:
@@ -219,26 +221,26 @@ class _BlockBuilder:
         variable = node.variable
         own = self.context.definitions.get(variable.name)
         leaf = self.expression(variable, True)
-        definitions = dict(self.context.definitions)
-        stop = {} if own is None else {id(own): leaf}
+        definitions = self.context.definitions
+        stop = {} if own is None else {id(own): self._state(self.rule.state(variable.name), variable.side)}
         done: dict[str, Op] = {}
-
-        def change(op: Op) -> Op:
-            if op.name == "loss" and not op.args and "prediction" in definitions:
-                return Op("loss", (resolve("prediction"),), (), op.axes, op.span)
-            if op.name == "state" and op["side"] == variable.side and op["name"] == variable.name and op["indices"] == variable.indices:
-                return leaf
-            if op.name == "state" and op["side"] == variable.side and op["name"] in definitions and op["name"] != variable.name:
-                return self._select(op, resolve(op["name"]))
-            return op
 
         def resolve(name: str) -> Op:
             if name not in done:
-                done[name] = definitions[name]  # guards against a state defined through itself
-                done[name] = substitute(definitions[name], stop, change)
+                done[name] = substitute(definitions[name], stop, _outdated)
             return done[name]
 
-        return substitute(value, stop, change)
+        def change(op: Op) -> Op:
+            op = _read_directly(op)
+            if op.name == "loss" and not op.args and "prediction" in definitions:
+                return Op("loss", (resolve("prediction"),), (), op.axes, op.span)
+            if op.name != "state" or op["side"] != variable.side:
+                return op
+            if op["name"] == variable.name:
+                return leaf if op["indices"] == variable.indices else op
+            return self._select(op, resolve(op["name"])) if op["name"] in definitions else op
+
+        return substitute(substitute(value, stop, change), {}, change)
 
     def _select(self, read: Op, value: Op) -> Op:
         """Read a whole-state value the way the state op `read` does."""
@@ -263,6 +265,31 @@ class _BlockBuilder:
     def _solve(self, node: t.Solve, statistic: bool) -> Op:
         args = (self.expression(node.matrix, statistic), self.expression(node.right, statistic))
         return Op("solve", args, (("row", node.row), ("column", node.column)), node.axes, node.span)
+
+
+def _outdated(op: Op) -> Op:
+    """Mark what an earlier block read and what may have changed since, or belongs to other neurons."""
+    if op.name == "state" or (op.name == "reduce" and "i" in op["indices"]):
+        return Op("outdated", (), (), op.axes, op.span)
+    return _read_directly(op)
+
+
+def _read_directly(op: Op) -> Op:
+    """Read a component of a whole state, or the state under other letters, with one op instead of two."""
+    if op.name == "take" and op.args[0].name == "insert":
+        inserted = op.args[0]
+        if op["at"] == inserted["at"]:
+            return inserted.args[1]
+        if len(op["at"]) == 1 and [i for i, _ in op["at"]] == [i for i, _ in inserted["at"]]:
+            return _read_directly(with_args(op, (inserted.args[0],)))
+    if op.name not in ("take", "rename") or op.args[0].name != "state":
+        return op
+    state = op.args[0]
+    table = dict(op["at"] if op.name == "take" else op["letters"])
+    if not set(table) <= set(state["indices"]):
+        return op
+    indices = tuple(table.get(i, i) for i in state["indices"])
+    return Op("state", (), (("name", state["name"]), ("side", state["side"]), ("indices", indices)), op.axes, op.span)
 
 
 def rename(value: Op, pairs: tuple[tuple[str, str], ...]) -> Op:

@@ -12,7 +12,7 @@ letters `i` and `j` mean the neurons of the two sides of whatever connection the
 | input, target, prediction | | letter | data of the task |
 | loss | prediction? | | the task's loss per sample |
 | loss_slope | prediction? | letter | its derivative with respect to the prediction |
-| step | | | the step counter `t` |
+| time | | | the step counter `t` |
 | extent | | index | how many values an index takes |
 | position | | index | which of them: 0, 1, 2, ... |
 | noise | | site | standard normal numbers |

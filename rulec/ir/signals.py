@@ -20,6 +20,12 @@ def signal_state(block: Block) -> str | None:
     return None
 
 
+def whole_layer(op: Op, side: str) -> bool:
+    """Whether a reduction on a connection runs over all neurons of one layer: nothing in it knows the other side."""
+    other = {"i": "j", "j": "i"}[side]
+    return side in op["indices"] and not any(other in a.axes for a in op.args) and any("n" in a.axes for a in op.args)
+
+
 def clamped_states(program: Program) -> frozenset[str]:
     """Return the states that `input` sets: sweeps do not overwrite them at the input layer."""
     return frozenset(w.name for b in _flat(program.blocks) if b.kind == "input" for w in b.writes)

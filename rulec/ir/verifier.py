@@ -10,7 +10,7 @@ ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "pow": 2, "neg": 1, "not":
 
 _ATTRIBUTES = {
     "constant": {"value"}, "genome": {"name", "indices"}, "state": {"name", "side", "indices"}, "input": {"letter"},
-    "target": {"letter"}, "prediction": {"letter"}, "loss": set(), "loss_slope": {"letter"}, "step": set(), "extent": {"index"},
+    "target": {"letter"}, "prediction": {"letter"}, "loss": set(), "loss_slope": {"letter"}, "time": set(), "extent": {"index"},
     "position": {"index"}, "noise": {"site"}, "act": {"side"}, "slope": {"side", "order"}, "pullback": {"side"},
     "reduce": {"operator", "indices", "places"}, "contract": {"indices", "means", "places"}, "take": {"at"}, "insert": {"at"},
     "rename": {"letters"}, "net": {"name", "index", "features"}, "solve": {"row", "column"}, "stop": set(), "grad": {"name"},

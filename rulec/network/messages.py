@@ -36,12 +36,14 @@ def empty_layer(span: Span) -> Diagnostic:
 
 
 def malformed_layer(span: Span) -> Diagnostic:
-    return Diagnostic("malformed-layer", f"`{span.text}` is not a layer", span, "not a size, a shape or `name(settings)`",
+    return Diagnostic("malformed-layer", f"`{span.text}` is not a layer", span,
+                      "not a size, a shape or `name(settings)`",
                       help="write a size as in `128`, or a name with settings as in `conv(64, stride=2)`")
 
 
 def malformed_argument(span: Span) -> Diagnostic:
-    return Diagnostic("malformed-setting", f"`{span.text}` is not a setting", span, "not a number, a word or `name=value`",
+    return Diagnostic("malformed-setting", f"`{span.text}` is not a setting", span,
+                      "not a number, a word or `name=value`",
                       help="write settings as in `conv(64, stride=2)`")
 
 
@@ -103,7 +105,8 @@ def unknown_outputs(span: Span) -> Diagnostic:
 
 
 def missing_output(span: Span) -> Diagnostic:
-    return Diagnostic("missing-output", "the network has no layer that gives the outputs", span, "the network ends here",
+    return Diagnostic("missing-output", "the network has no layer that gives the outputs", span,
+                      "the network ends here",
                       notes=("the last layer is dense, or a convolution followed by `globalpool`",),
                       help="append the number of outputs, as in `-10`")
 
@@ -172,7 +175,7 @@ def groups_do_not_divide(span: Span, groups: int, channels: int, what: str) -> D
     return Diagnostic("groups-do-not-divide", f"{groups} groups do not divide {channels} channels", span,
                       f"{channels} {what} channels",
                       notes=(f"{channels} can be cut into {', '.join(map(str, divisors))} groups",)
-                      if len(divisors) <= 12 else (), help=f"take {nearest} groups")
+                      if len(divisors) <= 12 else (), help=f"take a number that divides them, such as {nearest}")
 
 
 def stray_norm(span: Span, name: str, before: str | None) -> Diagnostic:
@@ -190,3 +193,72 @@ def nothing_to_normalise(span: Span, shape: Shape) -> Diagnostic:
 def softmax_over_places(span: Span) -> Diagnostic:
     return Diagnostic("softmax-over-places", "`softmax` is over the features of a dense layer", span,
                       "a layer with height and width", help="put the softmax on a dense layer, as in `10(softmax)`")
+
+
+# --- Traced modules --------------------------------------------------------------------------
+
+
+def untraceable_module(module: str, reason: str, place: str) -> Diagnostic:
+    notes = (reason, place) if place else (reason,)
+    return Diagnostic("untraceable-module", f"the forward pass of {module} cannot be traced", notes=notes,
+                      help="keep decisions on values out of `forward`: what it does may depend on settings alone")
+
+
+def several_inputs(module: str, names: Iterable[str]) -> Diagnostic:
+    return Diagnostic("several-inputs", f"{module} takes more than one input", notes=(f"they are {_listing(names)}",),
+                      help="wrap it in a module whose `forward` takes the data alone")
+
+
+def not_one_output(module: str, found: str) -> Diagnostic:
+    return Diagnostic("several-outputs", f"{module} does not return one tensor", notes=(f"it returns {found}",),
+                      help="wrap it in a module whose `forward` returns the prediction alone")
+
+
+def no_weights(module: str) -> Diagnostic:
+    return Diagnostic("no-weights", f"{module} has no weights on the way from its input to its output",
+                      notes=("a rule acts on `Linear` and `Conv2d` modules",),
+                      help="trace the module that holds the layers, or call them in its `forward`")
+
+
+def unsupported_call(what: str, notes: tuple[str, ...], supported: Iterable[str], help: str) -> Diagnostic:
+    return Diagnostic("unsupported-call", f"{what} cannot be mapped to layers and connections",
+                      notes=(*notes, f"supported are {_listing(supported)}"), help=help)
+
+
+def unsupported_setting(what: str, reason: str, notes: tuple[str, ...], help: str) -> Diagnostic:
+    return Diagnostic("unsupported-setting", f"{what} cannot be mapped: {reason}", notes=notes, help=help)
+
+
+def failed_call(what: str, reason: str, shapes: Iterable[Shape], notes: tuple[str, ...]) -> Diagnostic:
+    seen = ", ".join(render_shape(shape) for shape in shapes)
+    return Diagnostic("failed-call", f"{what} cannot be applied to what reaches it",
+                      notes=(f"it sees shape {seen}, the batch axis left out", f"torch says: {reason}", *notes),
+                      help="give the module's own `input_shape`, or mend the sizes along the way")
+
+
+def shared_weights(what: str, first: str, notes: tuple[str, ...]) -> Diagnostic:
+    return Diagnostic("shared-weights", f"the weights of {what} are used twice",
+                      notes=(f"they were first used by {first}", "every connection of a rule has synapses of its own",
+                             *notes), help="give each use a module of its own")
+
+
+def stale_read(what: str, mutated: str, notes: tuple[str, ...]) -> Diagnostic:
+    return Diagnostic("read-after-in-place", f"{what} reads a value that was overwritten in place",
+                      notes=(f"it was overwritten by {mutated}", *notes),
+                      help="use the result of the overwriting call, or its form with `inplace=False`")
+
+
+def wrong_spec_type(found: str) -> Diagnostic:
+    return Diagnostic("not-a-network", f"a network cannot be made of a value of type `{found}`",
+                      help="give a spec such as `784-128-10`, or a `torch.nn.Module`")
+
+
+def missing_input_shape(module: str) -> Diagnostic:
+    return Diagnostic("missing-input-shape", f"the shape of the input of {module} is not known",
+                      help="give it without the batch axis: `input_shape=(1, 28, 28)`")
+
+
+def foreign_module(path: str, module: str, shape: Shape) -> Diagnostic:
+    return Diagnostic("foreign-module", f"{module} has no tensor `{path}` of shape {render_shape(shape)}",
+                      notes=("the network was traced from another module, or comes from a spec",),
+                      help="give the module that the network was traced from")

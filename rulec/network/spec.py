@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from math import prod
 
 from rulec.network import messages
@@ -49,6 +50,9 @@ def parse_spec(text: str, input_shape: Shape | None = None, outputs: int | None 
         shape, tokens = _input(tokens[0], input_shape), tokens[1:]
     if shape is None:
         raise RuleError([messages.unknown_input(tokens[0].span)])
+    for token, following in pairwise(tokens):
+        if token.name == "?" and following.name not in _NORMS:
+            raise RuleError([messages.misplaced_task_size(token.span)])
     stages = _stages([read_step(token, outputs) for token in tokens])
     return _build(shape, _with_outputs(stages, outputs, written), hidden, text.strip())
 
@@ -88,8 +92,8 @@ def _with_outputs(stages: list[_Stage], outputs: int | None, written: Written) -
     """Append the output layer if the spec leaves it to the task; check it against the task's outputs otherwise."""
     last = stages[-1].step if stages else None
     if last and last.kind == "dense":
-        if outputs not in (None, last.settings["size"]):
-            raise RuleError([messages.output_mismatch(last.token.span, last.settings["size"], outputs)])
+        if outputs is not None and outputs != last.count("size"):
+            raise RuleError([messages.output_mismatch(last.token.span, last.count("size"), outputs)])
         return stages
     convs = [stage.step for stage in stages if stage.weighted]
     pooled = last is not None and last.kind == "globalpool" and bool(convs) and convs[-1].kind == "conv"
@@ -138,21 +142,21 @@ def _layers(draft: Draft, signal: Signal, stage: _Stage, hidden: str, last: bool
         signal = draft.settle(signal, activation, name=f"hidden{draft.depth}")
         if stage.step.settings.get("pool"):
             kernel = stage.step.pair("pool")
-            signal = _pooled(draft, signal, partial(Pool, kind="max", kernel=kernel, stride=kernel), stage.step.at("pool"))
+            pool = partial(Pool, kind="max", kernel=kernel, stride=kernel)
+            signal = _pooled(draft, signal, pool, stage.step.at("pool"))
     return signal
 
 
 def _weighted(draft: Draft, signal: Signal, step: Step) -> Signal:
-    written = step.token.span.text
     if step.kind == "dense":
         if len(signal.shape) == 3:
             signal = draft.through(signal, Flatten)
         dense = Dense(signal.shape[0], step.count("size"))
-        return draft.weigh(signal, dense, bias=True, module=written)
+        return draft.weigh(signal, dense, bias=True, module=step.token.name)
     conv = _conv(step, signal.shape)
     if min(weighted_shape(conv, signal.shape)[1:]) < 1:
         raise RuleError([messages.kernel_too_large(step.at("kernel"), conv.kernel, conv.padding, signal.shape)])
-    return draft.weigh(signal, conv, bias=True, module=written)
+    return draft.weigh(signal, conv, bias=True, module=step.token.span.text)
 
 
 def _conv(step: Step, shape: Shape) -> Conv:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rulec.ir.graph import Block, Op, Program, walk_ops
-from rulec.ir.signals import clamped_states, crosses, schedule, signal_state
+from rulec.ir.signals import clamped_states, crosses, schedule, signal_state, whole_layer
 from rulec.network.graph import Connection, Conv, Layer, Network
 from rulec.oracle import geometry
 from rulec.oracle.arrays import CURVATURES, POINTWISE, SLOPES, Array, combine, reduce_axes, scalar, union
@@ -125,8 +125,9 @@ class _Run:
         self._visit(block, self.network.output, "j")
 
     def _run_forward(self, block: Block) -> None:
-        self.signal = signal_state(block)
-        self.paths.clear()
+        if signal_state(block) is not None:
+            self.signal = signal_state(block)
+            self.paths.clear()
         for layer in self.network.layers[1:]:
             self._visit(block, layer, "j")
 
@@ -258,7 +259,7 @@ class _Run:
     def _op_constant(self, op: Op, view: _View, kind: str) -> Array:
         return scalar(op["value"])
 
-    def _op_step(self, op: Op, view: _View, kind: str) -> Array:
+    def _op_time(self, op: Op, view: _View, kind: str) -> Array:
         return scalar(self.step)
 
     def _op_genome(self, op: Op, view: _View, kind: str) -> Array:
@@ -452,36 +453,43 @@ class _Run:
 
     def _op_reduce(self, op: Op, view: _View, kind: str) -> Array:
         value = self._value(op.args[0], view, kind)
+        if op["operator"] in ("sum", "mean"):
+            value = self._without_margin(value, view)
         if op["operator"] == "mean" and "n" in op["indices"]:
             return self._mean_over_samples(op, value, view)
-        axes = self._reduced(op["indices"], value, view)
-        return reduce_axes(op["operator"], value, axes)
+        return reduce_axes(op["operator"], value, self._reduced(op, value, view))
 
-    def _reduced(self, indices: tuple[str, ...], value: Array, view: _View) -> tuple[str, ...]:
+    def _without_margin(self, value: Array, view: _View) -> Array:
+        """What a kernel sees beyond the edge of the image is no neuron: it adds nothing, whatever function was applied."""
+        connection = view.connection
+        if connection is None or not isinstance(connection.weights, Conv) or not {"@", "i"} <= set(value.axes):
+            return value
+        inside = geometry.unfold(connection.weights, np.ones((1, *connection.input_shape)))[0]
+        return combine(np.multiply, value, Array(("@", "i"), inside))
+
+    def _reduced(self, op: Op, value: Array, view: _View) -> tuple[str, ...]:
         """Return the axes to reduce: places go with the sample, and with the neurons of a layer seen as a whole."""
+        indices = op["indices"]
         axes = [i for i in indices if i in value.axes]
-        lateral = view.layer is not None and view.side in indices
+        lateral = view.side in indices if view.layer is not None else whole_layer(op, "j")
         if "@" in value.axes and ("n" in indices or lateral):
             axes.append("@")
         return tuple(axes)
 
     def _mean_over_samples(self, op: Op, value: Array, view: _View) -> Array:
         """A statistic averages over places too; a change of a shared synapse adds them up."""
-        axes = self._reduced(op["indices"], value, view)
+        axes = self._reduced(op, value, view)
         total = reduce_axes("sum", value, axes)
         count = np.prod([value.size(a) for a in axes if a != "@" or op["places"]])
         return combine(lambda v: v / count, total)
 
     def _op_contract(self, op: Op, view: _View, kind: str) -> Array:
         value = combine(lambda *factors: np.prod(np.broadcast_arrays(*factors), axis=0), *(self._value(a, view, kind) for a in op.args))
-        axes = self._reduced(op["indices"], value, view)
+        value = self._without_margin(value, view)
+        axes = self._reduced(op, value, view)
         total = reduce_axes("sum", value, axes)
-        divisor = 1.0
-        for index in op["means"]:
-            divisor *= value.size(index) if index in value.axes else 1
-        if op["places"] and "@" in axes:
-            divisor *= value.size("@")
-        elif op["means"] and "@" in axes and "n" not in op["indices"]:
+        divisor = float(np.prod([value.size(index) for index in op["means"] if index in value.axes]))
+        if "@" in axes and op["means"] and (op["places"] or "n" not in op["indices"]):
             divisor *= value.size("@")
         return combine(lambda v: v / divisor, total)
 

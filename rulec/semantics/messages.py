@@ -295,6 +295,11 @@ def no_path(span: Span, variable: str) -> Diagnostic:
                       help="differentiate with respect to a state from which it is computed")
 
 
+def outdated_value(span: Span, variable: str) -> Diagnostic:
+    return Diagnostic("outdated-value", f"the derivative with respect to `{variable}` needs a value that has changed since", span,
+                      "computed in an earlier block", help="keep that value in a state of its own, and compute from it what is differentiated")
+
+
 def diff_variable(span: Span) -> Diagnostic:
     return Diagnostic("diff-variable", "the second argument of `diff` must be a state", span, "not a state", help="write `diff(loss, z[j])`")
 

@@ -27,7 +27,7 @@ def assemble(source: Source, parsed: tuple[Parsed, ...], found: Capped, dropped:
 
 
 def _top(source: Source, parsed: tuple[Parsed, ...]) -> list[tuple[ast.Node | None, bool]]:
-    """Return the nodes at the left margin; for a line with an error None, and whether it seems to have begun a definition."""
+    """Return the nodes at the left margin; for a line with an error None, and whether it looks like a definition."""
     found: list[tuple[ast.Node | None, bool]] = []
     at = 0
     while at < len(parsed):
@@ -35,13 +35,16 @@ def _top(source: Source, parsed: tuple[Parsed, ...]) -> list[tuple[ast.Node | No
             found.append((None, _begins_definition(source, parsed[at])))
             at += 1
         else:
-            nodes, at = _one(parsed, at)
-            found.append((nodes, False))
+            misplaced = isinstance(parsed[at].head, ast.Rule) and bool(parsed[at].line.children)
+            node, at = _one(parsed, at)
+            found += [(node, False), (None, False)] if misplaced else [(node, False)]
     return found
 
 
 def _begins_definition(source: Source, parsed: Parsed) -> bool:
     word = re.split(r"\W", source.text[parsed.line.start : parsed.line.start + 40], maxsplit=1)[0]
+    if word in LINE_WORDS["top_line"]:
+        return word in ("rule", "outer")
     near = difflib.get_close_matches(word, LINE_WORDS["top_line"], n=1, cutoff=0.7)
     return near in (["rule"], ["outer"])
 
@@ -86,7 +89,9 @@ class _Owners:
         if not self.lost:
             word = re.match(r"\w+", node.span.text)
             length = word.end() if word else 1
-            self.found.add(messages.outside_rule(self.source.span(node.span.start, node.span.start + length), self.ended_by))
+            self.found.add(
+                messages.outside_rule(self.source.span(node.span.start, node.span.start + length), self.ended_by)
+            )
             self.lost = True
         self.dropped.append(node.span)
 
@@ -94,10 +99,13 @@ class _Owners:
         """Close the rule that is open, if one is."""
         if self.rule is None:
             return
-        if not self.sections and not self.holes:
-            self.found.add(messages.empty_rule(self.rule.span, self.rule.name.name))
-        span = self.rule.span + self.sections[-1].span if self.sections else self.rule.span
-        self.definitions.append(replace(self.rule, sections=tuple(self.sections), span=span))
+        if self.sections:
+            span = self.rule.span + self.sections[-1].span
+            self.definitions.append(replace(self.rule, sections=tuple(self.sections), span=span))
+        else:
+            self.dropped.append(self.rule.span)
+            if not self.holes:
+                self.found.add(messages.empty_rule(self.rule.span, self.rule.name.name))
         self.rule, self.sections = None, []
 
 

@@ -84,8 +84,14 @@ def _number(span: Span, children: list[Any], place: Place) -> ast.Number:
 
 def _call(span: Span, children: list[Any], place: Place) -> ast.Call:
     name, primes, indices, arguments = children
-    return ast.Call(str(name), tuple(arguments or ()), tuple(indices or ()), len(primes or ""),
-                    span=span, name_span=place.token(name))
+    return ast.Call(
+        str(name),
+        tuple(arguments or ()),
+        tuple(indices or ()),
+        len(primes or ""),
+        span=span,
+        name_span=place.token(name),
+    )
 
 
 def _conditional(span: Span, children: list[Any], place: Place) -> ast.Conditional:

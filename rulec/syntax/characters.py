@@ -10,6 +10,7 @@ from rulec.syntax import messages
 from rulec.syntax.capped import Capped
 
 LARGEST_FILE = 1_000_000  # bytes
+MOST_LINES = 20_000
 LONGEST_LINE = 2_000  # characters
 BYTE_ORDER_MARK = "\ufeff"
 _TAB_WIDTH = 8  # only to go on reading after the error
@@ -56,7 +57,7 @@ class Checked:
 def check_characters(source: Source, found: Capped) -> Checked:
     """Return the lines of `source` that hold something, and its comments.
 
-    Raises `Enough` where the text as a whole cannot be read: it is too large, holds a NUL or a lone carriage return.
+    Raises `Enough` where the text as a whole cannot be read: it is too large or holds a NUL or a lone carriage return.
     """
     _check_whole(source, found)
     scan = _Scan(source, found)
@@ -69,8 +70,12 @@ def check_characters(source: Source, found: Capped) -> Checked:
 
 def _check_whole(source: Source, found: Capped) -> None:
     text = source.text
-    if len(text) > LARGEST_FILE or (len(text) * 4 > LARGEST_FILE and len(text.encode("utf-8", "replace")) > LARGEST_FILE):
+    if len(text) > LARGEST_FILE or (
+        len(text) * 4 > LARGEST_FILE and len(text.encode("utf-8", "replace")) > LARGEST_FILE
+    ):
         found.add_last(messages.file_too_large(source, LARGEST_FILE))
+    if text.count("\n") > MOST_LINES:
+        found.add_last(messages.too_many_lines(source, MOST_LINES))
     nul = text.find("\0")
     if nul >= 0:
         found.add_last(messages.nul(source.span(nul, nul + 1)))
@@ -140,7 +145,9 @@ class _Scan:
         """Report what is wrong with a string or a foreign character; a string in order is not wrong."""
         span = self.source.span(match.start(), match.end())
         if match.lastgroup == "open_string":
-            self.found.add(messages.unterminated_string(self.source.span(span.start, span.start + len(span.text.rstrip()))))
+            self.found.add(
+                messages.unterminated_string(self.source.span(span.start, span.start + len(span.text.rstrip())))
+            )
         elif match.lastgroup == "foreign":
             self.found.add(messages.non_ascii(span))
         elif match.lastgroup == "control":

@@ -14,7 +14,16 @@ from rulec.source import Diagnostic, Source, Span
 from rulec.syntax import messages
 from rulec.syntax.heads import BLOCK_KINDS
 from rulec.syntax.layout import Line, innermost_open
-from rulec.syntax.words import CHOICES, CLAUSES, LINE_EXAMPLES, LINE_NOUNS, LINE_WORDS, RESERVED, SECTIONS, WORD_EXAMPLES
+from rulec.syntax.words import (
+    CHOICES,
+    CLAUSES,
+    LINE_EXAMPLES,
+    LINE_NOUNS,
+    LINE_WORDS,
+    RESERVED,
+    SECTIONS,
+    WORD_EXAMPLES,
+)
 
 _TOKEN = re.compile(r"\w+|->|<-|:=|\*\*|//|&&|\|\||\+\+|--|[=!<>]=|[-+*/]=|.", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -24,22 +33,53 @@ _DOMAINS = ("real", "positive", "unit", "interval")
 _LONGEST_WORD = 40  # no keyword is near a word longer than this
 
 _EXPECTED = {
-    "NAME": "a name", "NUMBER": "a number", "STRING": 'a text in double quotes', "PATH": "a file", "INTEGER": "a whole number",
-    "_EQUALS": "`=`", "AUGMENTED": "`=`", "_ARROW": "`->`", "_BACK_ARROW": "`<-`", "COLON": "`:`", "COMMA": "`,`",
-    "RPAR": "`)`", "RSQB": "`]`", "LPAR": "`(`", "LSQB": "`[`", "VBAR": "`|`", "DOT": "`.`", "_USE": "`use`", "_FOR": "`for`",
-    "_STEPS": "`steps`", "_ON": "`on`", "_WITH": "`with`", "_PLUS_TERM": "`plus`", "_PER": "`per layer`", "_LAYER": "`layer`",
-    "_ELSE": "`else`", "$END": "the end of the line",
-}  # fmt: skip
+    "NAME": "a name",
+    "NUMBER": "a number",
+    "STRING": "a text in double quotes",
+    "PATH": "a file",
+    "INTEGER": "a whole number",
+    "_EQUALS": "`=`",
+    "AUGMENTED": "`=`",
+    "_ARROW": "`->`",
+    "_BACK_ARROW": "`<-`",
+    "COLON": "`:`",
+    "COMMA": "`,`",
+    "RPAR": "`)`",
+    "RSQB": "`]`",
+    "LPAR": "`(`",
+    "LSQB": "`[`",
+    "VBAR": "`|`",
+    "DOT": "`.`",
+    "_USE": "`use`",
+    "_FOR": "`for`",
+    "_STEPS": "`steps`",
+    "_ON": "`on`",
+    "_WITH": "`with`",
+    "_PLUS_TERM": "`plus`",
+    "_PER": "`per layer`",
+    "_LAYER": "`layer`",
+    "_ELSE": "`else`",
+    "$END": "the end of the line",
+}
 _OPERATORS = frozenset({"PLUS", "MINUS", "TIMES", "POWER", "RELATION", "AND", "OR"})
 _VALUE = frozenset({"NUMBER", "MINUS", "NOT", "LPAR", "LSQB", "NAME"})
 
 _SIGNS = {
-    "&&": "write `and`", "||": "write `or`", "&": "write `and`", "!": "write `not`, or `!=` to compare", "~": "write `not`",
-    ";": "write one statement on each line", "@": "write a product of matrices as `sum[i](w[i,j] * x[i])`",
-    "//": "a comment begins with `#`, a quotient has one `/`", "++": "write `+= 1`", "--": "write `-= 1`",
-    "{": "use indentation where other languages have braces", "}": "use indentation where other languages have braces",
-    "%": "there is no remainder; use `where` and comparisons", "\\": "a line goes on where the next begins with an operator",
-}  # fmt: skip
+    "&&": "write `and`",
+    "||": "write `or`",
+    "&": "write `and`",
+    "!": "write `not`, or `!=` to compare",
+    "~": "write `not`",
+    ";": "write one statement on each line",
+    "@": "write a product of matrices as `sum[i](w[i,j] * x[i])`",
+    "//": "a comment begins with `#`, a quotient has one `/`",
+    "++": "write `+= 1`",
+    "--": "write `-= 1`",
+    "{": "use indentation where other languages have braces",
+    "}": "use indentation where other languages have braces",
+    "%": "there is no remainder; use `where` and comparisons",
+    "\\": "a line goes on where the next begins with an operator",
+}
 
 
 @dataclass(frozen=True)
@@ -184,7 +224,9 @@ def _first_word(case: Case) -> Diagnostic | None:
         return messages.unexpected(case.first_span, "a name, `:` and the sizes of a net", "this", WORD_EXAMPLES["net"])
     if _STATEMENT.match(case.text) and case.symbol != "clause_line":
         return messages.outside_block(case.first_span, case.text)
-    return messages.unknown_keyword(case.first_span, None, ", ".join(f"`{word}`" for word in words))
+    return messages.unknown_keyword(
+        case.first_span, None, ", ".join(f"`{word}`" for word in words if word not in ("elif", "else"))
+    )
 
 
 def _header_inside(case: Case) -> Diagnostic | None:
@@ -232,11 +274,10 @@ def _block(case: Case) -> Diagnostic | None:
 
 
 def _reserved(case: Case) -> Diagnostic | None:
-    if case.found in RESERVED and "NAME" in case.expected and not (case.found == "not" and "NOT" in case.expected):
-        if case.found in ("and", "or") or (case.found in ("if", "else") and case.wants_value and case.before):
-            return None if case.wants_value else messages.reserved_word(case.span)
-        return messages.reserved_word(case.span)
-    return None
+    if case.found not in RESERVED or "NAME" not in case.expected:
+        return None
+    used_as_name = case.after[:1] in ("[", "(", "=", ":")
+    return messages.reserved_word(case.span) if used_as_name or not case.wants_value else None
 
 
 def _chain(case: Case) -> Diagnostic | None:
@@ -253,7 +294,9 @@ def _missing_colon(case: Case) -> Diagnostic | None:
     if case.symbol == "law_line":
         return messages.missing_colon(case.span, "a law begins with its name and `:`", LINE_EXAMPLES["law_line"])
     if case.symbol in ("genome_line", "preset_line") and case.found in _DOMAINS:
-        return messages.missing_colon(case.span, f"`:` is missing before the domain `{case.found}`", LINE_EXAMPLES["genome_line"])
+        return messages.missing_colon(
+            case.span, f"`:` is missing before the domain `{case.found}`", LINE_EXAMPLES["genome_line"]
+        )
     if case.first_word in ("index", "net") and case.found[:1].isalnum():
         return messages.missing_colon(case.span, "`:` is missing", WORD_EXAMPLES[case.first_word])
     return None

@@ -90,7 +90,7 @@ def _match_brackets(source: Source, checked: Checked, found: Capped) -> frozense
 
 
 def _close(text: str, at: int, opened: list[int], wrong: list[int]) -> None:
-    """Pop the partner of the closing bracket `at`; brackets skipped on the way are wrong, and so is one without partner."""
+    """Pop the partner of the closing bracket `at`; brackets skipped on the way are wrong, so is one without partner."""
     partner = _CLOSES[text[at]]
     for depth in range(len(opened) - 1, -1, -1):
         if text[opened[depth]] == partner:

@@ -12,7 +12,6 @@ from rulec.source import Diagnostic, Diagnostics, RuleError, Source, Span
 from rulec.syntax import ast, messages
 from rulec.syntax.assemble import assemble
 from rulec.syntax.capped import Capped, Enough
-from rulec.syntax.explain import Case, explain
 from rulec.syntax.heads import Else, ElseIf, Parsed, opening
 from rulec.syntax.layout import DEEPEST_LINES, Layout, Line, lay_out
 from rulec.syntax.words import BODY_EXAMPLES
@@ -20,8 +19,17 @@ from rulec.syntax.words import BODY_EXAMPLES
 if TYPE_CHECKING:
     from lark import Lark
 
-_START_SYMBOLS = ("top_line", "section_line", "genome_line", "preset_line", "state_line", "statement_line", "block_line",
-                  "law_line", "clause_line")  # fmt: skip
+_START_SYMBOLS = (
+    "top_line",
+    "section_line",
+    "genome_line",
+    "preset_line",
+    "state_line",
+    "statement_line",
+    "block_line",
+    "law_line",
+    "clause_line",
+)
 _WORDS = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*|([A-Za-z_][A-Za-z0-9_]*)')
 
 
@@ -29,8 +37,8 @@ def parse_source(source: Source) -> tuple[ast.Module, Diagnostics, frozenset[str
     """Return the tree of a file, what is wrong with it, and the names that stand in lines left out for errors.
 
     Never raises for a mistake in the file. With errors among the diagnostics the tree lacks the lines they are about
-    (and what stood beneath those), so that later stages can look for mistakes in the rest; the third item lets them keep
-    quiet about names whose definition may have been lost.
+    (and what stood beneath those), so that later stages can look for mistakes in the rest; the third item lets them
+    keep quiet about names whose definition may have been lost.
     """
     found = Capped()
     walk = _Walk(source, found)
@@ -74,11 +82,14 @@ def parse_line(source: Source, line: Line, symbol: str) -> ast.Node | Diagnostic
     except Refused as refused:
         return refused.diagnostic
     except UnexpectedToken as error:
-        at_end = error.token.type == "$END" or error.token.start_pos is None
-        position = line.end if at_end else line.start + (error.token.start_pos or 0)
-        return explain(Case(source, line, symbol, position, frozenset(error.accepts or error.expected)))
+        start = error.token.start_pos
+        position = line.end if error.token.type == "$END" or start is None else line.start + start
+        expected = error.accepts or error.expected
     except UnexpectedCharacters as error:
-        return explain(Case(source, line, symbol, line.start + error.pos_in_stream, frozenset(error.allowed or ())))
+        position, expected = line.start + (error.pos_in_stream or 0), error.allowed or set()
+    from rulec.syntax.explain import Case, explain  # only where there is something to explain
+
+    return explain(Case(source, line, symbol, position, frozenset(expected)))
 
 
 @cache
@@ -129,14 +140,22 @@ class _Walk:
             self.found.add(head)
             return self._drop(line)
         if isinstance(head, (ElseIf, Else)) and not self._may_follow(before):
-            if before is None or before.head is not None:
-                word = "else" if isinstance(head, Else) else "elif"
+            word = "else" if isinstance(head, Else) else "elif"
+            if not self._lost_choice(before):
                 self.found.add(messages.orphan_else(self.source.span(line.start, line.start + len(word))))
             return self._drop(line)
         return self._body(line, head, symbol)
 
     def _may_follow(self, before: Parsed | None) -> bool:
         return before is not None and isinstance(before.head, (ast.If, ElseIf))
+
+    def _lost_choice(self, before: Parsed | None) -> bool:
+        """Say whether the line before was an `if` or `elif` that was left out for an error of its own."""
+        return (
+            before is not None
+            and before.head is None
+            and self.source.text.startswith(("if", "elif"), before.line.start)
+        )
 
     def _body(self, line: Line, head: ast.Node, symbol: str) -> Parsed:
         opens = opening(head, symbol)
@@ -157,7 +176,9 @@ class _Walk:
         if child.broken:
             return
         span = self.source.span(child.start, child.end)
-        word = self.source.span(child.start, child.start + len(re.split(r"\W", span.text, maxsplit=1)[0] or span.text[:1]))
+        word = self.source.span(
+            child.start, child.start + len(re.split(r"\W", span.text, maxsplit=1)[0] or span.text[:1])
+        )
         if isinstance(head, ast.Rule):
             self.found.add(messages.indented_section(word, head.name.name))
         else:

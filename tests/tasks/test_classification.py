@@ -177,6 +177,16 @@ def test_a_small_part_says_what_would_fit():
     digits().episode(seed=0, steps=1, batch=100, query=400, held_out=True)
 
 
+def test_the_split_of_the_digits_is_the_one_of_earlier_releases(task):
+    """A changed split would let a genome be judged on images it was trained on."""
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    mask = held_out_mask(loaded.images.astype(np.uint8), loaded.target.astype(np.int64), 500)
+    assert np.flatnonzero(mask)[:8].tolist() == [0, 6, 8, 12, 14, 19, 21, 23]
+    assert task.describe()["digest"] == "65e5b4619795efb4"
+
+
 # --- Pixels and splits -------------------------------------------------------------------------
 
 

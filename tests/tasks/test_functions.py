@@ -134,6 +134,8 @@ def test_each_function_is_asked_once_before_any_twice():
     assert family.episode(seed=0, steps=1, batch=1, tasks=6).names == ("xor", "and", "circle") * 2
     singles = {family.episode(seed=seed, steps=1, batch=1).names[0] for seed in range(30)}
     assert singles == {"xor", "and", "circle"}
+    pairs = {family.episode(seed=seed, steps=1, batch=1, tasks=2).names for seed in range(40)}
+    assert pairs == {("xor", "and"), ("xor", "circle"), ("and", "circle")}  # always in the order they were named
 
 
 def test_parts_never_mix():

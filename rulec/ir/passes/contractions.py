@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import operator
+from dataclasses import dataclass, replace
 
 from rulec.ir.graph import Block, Op, constant, contract, extent, is_constant, rewrite_block
+from rulec.source import Span
 
 Term = tuple[float, list[Op]]
 
@@ -19,12 +21,24 @@ def form_contractions(block: Block) -> Block:
     return rewrite_block(block, _form)
 
 
+@dataclass(frozen=True)
+class _Sum:
+    """What a reduction sums over; the indices in `means` are averaged."""
+
+    indices: tuple[str, ...]
+    means: frozenset[str]
+    places: bool
+    span: Span | None
+
+
 def _form(op: Op) -> Op:
     if op.name != "reduce" or op["operator"] not in ("sum", "mean"):
         return op
+    indices = op["indices"]
+    outer = _Sum(indices, frozenset(indices if op["operator"] == "mean" else ()), op["places"], op.span)
     total: Op | None = None
     for sign, factors in _terms(op.args[0]):
-        term = _contracted(sign, factors, op)
+        term = _contracted(sign, *_opened(factors, outer))
         total = term if total is None else total + term
     return constant(0.0) if total is None else total
 
@@ -53,18 +67,31 @@ def _terms(op: Op) -> list[Term]:
     return [(1.0, [op])]
 
 
-def _contracted(sign: float, factors: list[Op], reduction: Op) -> Op:
-    """Pull out what the reduction does not touch, then contract each connected group of factors."""
-    indices = set(reduction["indices"])
-    means = indices if reduction["operator"] == "mean" else set()
-    outside = [f for f in factors if not f.axes & indices]
-    parts: list[Op] = list(outside)
+def _opened(factors: list[Op], outer: _Sum) -> tuple[list[Op], _Sum]:
+    """Merge inner sums into the outer one: mean[n](y * sum[k](m * x)) is one contraction over n and k."""
+    opened: list[Op] = []
+    indices = outer.indices
+    for place, factor in enumerate(factors):
+        inner = factor["indices"] if factor.name == "contract" and not factor["means"] else ()
+        taken = frozenset().union(*(f.axes for k, f in enumerate(factors) if k != place), indices, "ijn")
+        if inner and not taken & set(inner):
+            opened += factor.args
+            indices += inner
+        else:
+            opened.append(factor)
+    return opened, replace(outer, indices=indices)
+
+
+def _contracted(sign: float, factors: list[Op], outer: _Sum) -> Op:
+    """Pull out what the sum does not touch, then contract each connected group of factors."""
+    indices = set(outer.indices)
+    parts = [f for f in factors if not f.axes & indices]
     for group in _connected([f for f in factors if f.axes & indices], indices):
         held = frozenset().union(*(f.axes for f in group)) & indices
-        order = [i for i in reduction["indices"] if i in held]
-        parts.append(contract(group, order, sorted(means & held), reduction["places"], reduction.span))
+        order = [i for i in outer.indices if i in held]
+        parts.append(contract(group, order, sorted(outer.means & held), outer.places, outer.span))
         indices -= held
-    parts += [extent(i) for i in sorted(indices - means)]
+    parts += [extent(i) for i in sorted(indices - outer.means)]
     if sign != 1.0 or not parts:
         parts.append(constant(sign))
     return functools.reduce(operator.mul, parts)

@@ -4,7 +4,7 @@ For a pointwise activation nothing changes. For a layer that normalises (or ends
 number per neuron, and the product means the transposed Jacobian: this is what backpropagation needs.
 
 Before: products may have a factor `slope` of order one. After: such a product, taken whole, is one `pullback`, if what
-is multiplied belongs to the same neurons.
+is multiplied belongs to the same neurons; factors of the other side stay outside.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ def pull_back_activations(block: Block) -> Block:
 def _product(op: Op, visit: Callable[[Op], Op]) -> Op:
     factors = factors_of(op)
     slopes = [f for f in factors if f.name == "slope" and f["order"] == 1]
-    others = [f for f in factors if f not in slopes]
-    if len(slopes) != 1 or not others or not {"n", slopes[0]["side"]} <= frozenset().union(*(f.axes for f in others)):
+    if len(slopes) != 1:
         return with_args(op, tuple(visit(a) for a in op.args))
-    product = functools.reduce(operator.mul, (visit(f) for f in others))
-    z = visit(slopes[0].args[0])
-    return Op("pullback", (z, product), (("side", slopes[0]["side"]),), z.axes | product.axes, op.span)
+    slope, side = slopes[0], slopes[0]["side"]
+    other = {"i": "j", "j": "i"}[side]
+    inside = [f for f in factors if f is not slope and other not in f.axes]
+    outside = [f for f in factors if f is not slope and other in f.axes]
+    if not {"n", side} <= frozenset().union(*(f.axes for f in inside)):
+        return with_args(op, tuple(visit(a) for a in op.args))
+    z, back = visit(slope.args[0]), functools.reduce(operator.mul, (visit(f) for f in inside))
+    pulled = Op("pullback", (z, back), (("side", side),), z.axes | back.axes, op.span)
+    return functools.reduce(operator.mul, (visit(f) for f in outside), pulled)
 
 
 def factors_of(op: Op) -> list[Op]:
