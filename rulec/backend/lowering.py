@@ -23,6 +23,9 @@ from rulec.semantics.typed import Extent
 from rulec.source import RuleError
 
 
+_TAKEN = ("x", "y", "t", "genome", "state", "new", "torch", "batch")  # names that the generated code uses itself
+
+
 @dataclass(frozen=True)
 class NoiseSite:
     """Normal numbers that the step wants: -1 in `shape` is the batch; leading axes are not part of it."""
@@ -98,7 +101,7 @@ class _Lowering:
 
     def _input(self, prefix: str, name: str, labels: tuple[str, ...]) -> Value:
         spelled = name.replace(".", "_")
-        value = self.emit.placeholder(f"{prefix}_{spelled}" if prefix else spelled, labels)
+        value = self.emit.placeholder(f"{prefix}_{spelled}" if prefix and spelled in _TAKEN else spelled, labels)
         self.last_input = value.node
         return value
 
@@ -155,8 +158,7 @@ class _Lowering:
         if self.batch is None:
             with self.emit.graph.inserting_after(self.last_input):
                 self.batch = self.emit.batch_of(self.x)
-                self.batch.name = "batch"
-            self.last_input = self.last_input
+                self.batch._rename("batch")
         return self.batch
 
     # --- Running blocks ---

@@ -96,6 +96,7 @@ class Emitter:
         self.sizes = dict(sizes)  # of leading axes and declared indices
         self.span: Span | None = None
         order = [*LEADING, *declared, "n", "i", "iy", "ix", "j", "jy", "jx", "p0", "p1", "p2", "p3", "q", "ky", "kx", "*"]
+        self.known: dict[Any, fx.Node] = {}
         self.rank = {label: place for place, label in enumerate(order)}
 
     def number(self, value: float) -> Value:
@@ -105,9 +106,13 @@ class Emitter:
         return Value(self, self.graph.placeholder(name), labels)
 
     def call(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
-        node = self.graph.call_function(target, args, kwargs)
-        node.meta["span"] = self.span
-        return node
+        """Append a call, or return the node that computes the same already."""
+        key = (target, _frozen(args), _frozen(tuple(sorted(kwargs.items()))))
+        if key not in self.known:
+            node = self.graph.call_function(target, args, kwargs)
+            node.meta["span"] = self.span
+            self.known[key] = node
+        return self.known[key]
 
     def make(self, labels: tuple[str, ...], target: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
         return Value(self, self.call(target, *args, **kwargs), labels)
@@ -226,13 +231,29 @@ class Emitter:
 
     def einsum(self, values: Sequence[Value], keep: Sequence[str]) -> Value:
         """Multiply and sum over every label that is not kept."""
-        letters = {label: chr(ord("a") + k) for k, label in enumerate(self.union(*values))}
+        letters = _spelling(self.union(*values))
         if len(values) == 1:
             return self.reduce("sum", values[0], [label for label in values[0].labels if label not in keep])
         kept = self.sort(label for label in letters if label in keep)
         equation = ",".join("".join(letters[x] for x in v.labels) for v in values)
         equation += "->" + "".join(letters[x] for x in kept)
         return self.make(kept, torch.einsum, equation, *(v.node for v in values))
+
+
+def _frozen(argument: Any) -> Any:
+    """Return a hashable stand-in; numbers of different types differ."""
+    if isinstance(argument, (tuple, list)):
+        return (type(argument).__name__, *(_frozen(a) for a in argument))
+    if isinstance(argument, slice):
+        return ("slice", argument.start, argument.stop, argument.step)
+    return (type(argument).__name__, argument) if isinstance(argument, (int, float, bool)) else argument
+
+
+def _spelling(labels: tuple[str, ...]) -> dict[str, str]:
+    """Give each label a letter for `einsum`: its own if it has a single one."""
+    own = {label: label for label in labels if len(label) == 1 and label.isalpha()}
+    free = (letter for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in own)
+    return own | {label: next(free) for label in labels if label not in own}
 
 
 class Algebra:

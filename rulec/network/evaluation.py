@@ -1,4 +1,4 @@
-"""The value of every node of a trace, by running it on tensors without data: for shapes, and for what is overwritten."""
+"""The value of every node of a trace, found by running it on tensors without data: shapes, and what is overwritten."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _run(node: fx.Node, known: Mapping[fx.Node, Any], root: nn.Module, modules: 
 def _run_module(module: nn.Module, arguments: Any, keywords: Any, mode: FakeTensorMode) -> Any:
     """Call a module with stand-ins for its parameters and buffers, so that running averages stay as they are."""
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    fakes = {name: mode.from_tensor(tensor) for name, tensor in tensors.items()}
+    fakes: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors.items()}
     return functional_call(module, fakes, arguments, keywords)
 
 

@@ -14,7 +14,8 @@ from rulec.source import RuleError, Span
 ACTIVATIONS = (*POINTWISE, "softmax")  # softmax: over the features of a dense layer
 
 Value = tuple[int, int] | int | str | bool | None
-_SIZE = re.compile(r"\d+(x\d+)*|\?")
+_SIZE = re.compile(r"[0-9]+(x[0-9]+)*|\?")
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def read_step(token: Token, outputs: int | None) -> Step:
 
 
 def check_activation(span: Span, name: str) -> str:
+    if not name:
+        raise RuleError([messages.missing_activation(span)])
     if name not in ACTIVATIONS:
         raise RuleError([messages.unknown_activation(span, name, ACTIVATIONS)])
     return name
@@ -115,7 +118,7 @@ def _dense_size(token: Token, outputs: int | None) -> int:
         return outputs
     if "x" in token.name:
         raise RuleError([messages.shape_as_layer(token.name_span)])
-    return _number(token.name, token.name_span, 1)
+    return read_number(token.name, token.name_span)
 
 
 def _settings(token: Token, kind: str, known: tuple[Setting, ...]) -> tuple[dict[str, Value], dict[str, Span]]:
@@ -137,9 +140,11 @@ def _setting_of(argument: Argument, position: int, kind: str, known: tuple[Setti
     """Find the setting an argument gives: by its key, the first by position, an activation or a flag by its name."""
     names = [setting.name for setting in known]
     if argument.key is not None:
-        found = [setting for setting in known if setting.name == argument.key and setting.form != "flag"]
+        found = [setting for setting in known if setting.name == argument.key]
         if not found:
             raise RuleError([messages.unknown_setting(argument.span, kind, argument.key, names)])
+        if found[0].form == "flag":
+            raise RuleError([messages.flag_with_value(argument.span, argument.key)])
         return found[0]
     if argument.value[0].isdigit():
         if position == 0 and known and known[0].form in ("count", "pair"):
@@ -158,13 +163,15 @@ def _value(setting: Setting, argument: Argument) -> Value:
         return check_activation(argument.value_span, argument.value)
     sizes = argument.value.split("x")
     allowed = (1, 2) if setting.form == "pair" else (1,)
-    if len(sizes) not in allowed or not all(size.isdecimal() for size in sizes):
+    if len(sizes) not in allowed or not all(size.isascii() and size.isdigit() for size in sizes):
         raise RuleError([messages.wrong_setting(argument.value_span, setting.name, setting.form)])
-    numbers = [_number(size, argument.value_span, setting.smallest) for size in sizes]
+    numbers = [read_number(size, argument.value_span, setting.smallest) for size in sizes]
     return numbers[0] if setting.form == "count" else (numbers[0], numbers[-1])
 
 
-def _number(text: str, span: Span, smallest: int) -> int:
+def read_number(text: str, span: Span, smallest: int = 1) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise RuleError([messages.huge_size(span)])
     if int(text) < smallest:
         raise RuleError([messages.zero_size(span, text)])
     return int(text)

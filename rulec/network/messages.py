@@ -36,7 +36,7 @@ def empty_layer(span: Span) -> Diagnostic:
 
 
 def malformed_layer(span: Span) -> Diagnostic:
-    return Diagnostic("malformed-layer", f"`{span.text}` is not a layer", span,
+    return Diagnostic("malformed-layer", f"`{' '.join(span.text.split())}` is not a layer", span,
                       "not a size, a shape or `name(settings)`",
                       help="write a size as in `128`, or a name with settings as in `conv(64, stride=2)`")
 
@@ -57,6 +57,16 @@ def unknown_activation(span: Span, name: str, known: Iterable[str]) -> Diagnosti
     return Diagnostic("unknown-activation", f"there is no activation `{name}`", span, "not an activation",
                       notes=(f"activations are {_listing(known)}",),
                       help=_suggest(name, known, "use one of these"))
+
+
+def missing_activation(span: Span) -> Diagnostic:
+    return Diagnostic("missing-activation", "the activation after the colon is missing", span, "nothing here",
+                      help="name the hidden layers' activation, as in `784-128-10:tanh`, or remove the colon")
+
+
+def flag_with_value(span: Span, name: str) -> Diagnostic:
+    return Diagnostic("wrong-setting", f"`{name}` takes no value", span, "the word alone switches it on",
+                      help=f"write `{name}`")
 
 
 def unknown_setting(span: Span, kind: str, name: str, known: Iterable[str]) -> Diagnostic:
@@ -89,6 +99,10 @@ def wrong_setting(span: Span, name: str, form: str) -> Diagnostic:
 
 def zero_size(span: Span, text: str) -> Diagnostic:
     return Diagnostic("zero-size", "a size must be at least 1", span, f"this is {text}", help="give a positive number")
+
+
+def huge_size(span: Span) -> Diagnostic:
+    return Diagnostic("huge-size", "no network has a size of ten digits", span, "too large", help="give a smaller number")
 
 
 # --- The input and the outputs ---------------------------------------------------------------

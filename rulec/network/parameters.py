@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from rulec.network import messages
+from rulec.network.forward import forward
 from rulec.network.graph import Connection, Dense, Layer, Network
 from rulec.network.sizes import fan_in, norm_shape, weights_shape
 from rulec.source import RuleError
+
+__all__ = ["forward", "initial_parameters", "parameters_from", "parameters_to"]
 
 
 def initial_parameters(network: Network, generator: torch.Generator | None = None,

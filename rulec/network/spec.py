@@ -16,7 +16,7 @@ from math import prod
 from rulec.network import messages
 from rulec.network.draft import Draft, Signal
 from rulec.network.graph import Conv, Dense, Flatten, Network, Norm, Path, Pool, Shape
-from rulec.network.kinds import Step, check_activation, is_size, read_step
+from rulec.network.kinds import Step, check_activation, is_size, read_number, read_step
 from rulec.network.sizes import pooled_shape, weighted_shape
 from rulec.network.tokens import Argument, Token, Written, read_tokens
 from rulec.source import RuleError, Span
@@ -64,9 +64,7 @@ def _input(token: Token, input_shape: Shape | None) -> Shape:
         if input_shape is None:
             raise RuleError([messages.unknown_input(token.span)])
         return input_shape
-    shape = tuple(int(size) for size in token.name.split("x"))
-    if 0 in shape:
-        raise RuleError([messages.zero_size(token.span, "0")])
+    shape = tuple(read_number(size, token.span) for size in token.name.split("x"))
     if len(shape) not in (1, 3):
         raise RuleError([messages.input_of_wrong_rank(token.span, shape)])
     if input_shape is not None and prod(shape) != prod(input_shape):

@@ -25,7 +25,7 @@ from rulec.network.evaluation import BATCH, FailedCall, Values, evaluate, in_pla
 from rulec.network.graph import Network, Shape
 from rulec.network.operations import Step, Unmappable, apply_call
 from rulec.network.places import describe_call, name_call, place_error
-from rulec.source import Diagnostic, Diagnostics, RuleError
+from rulec.source import Diagnostic, RuleError
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def trace_module(module: nn.Module, input_shape: Shape) -> Network:
     try:
         values = evaluate(trace.run, trace.root, input_shape)
     except FailedCall as failed:
-        what, notes = name_call(failed.node, trace.modules), describe_call(failed.node)
-        raise RuleError([messages.failed_call(what, failed.reason, failed.shapes, notes)]) from failed
+        raise RuleError([_refused(failed, trace)]) from failed
     _check_reads(trace, values)
     network = _map(trace, values, input_shape)
     if not network.weighted:
@@ -87,7 +86,9 @@ def _trace(module: nn.Module) -> _Trace:
         raise RuleError([messages.untraceable_module(name, reason, place_error(error))]) from error
     modules = dict(root.named_modules())
     output = next(node for node in graph.nodes if node.op == "output")
-    data = next(node for node in graph.nodes if node.op == "placeholder")
+    data = next((node for node in graph.nodes if node.op == "placeholder"), None)
+    if data is None:
+        raise RuleError([messages.no_weights(name)])
     if not isinstance(output.args[0], fx.Node):
         raise RuleError([messages.not_one_output(name, f"a {type(output.args[0]).__name__}")])
     needed = _ancestors({output})
@@ -98,8 +99,9 @@ def _trace(module: nn.Module) -> _Trace:
 
 def _check_inputs(root: nn.Module, name: str) -> None:
     parameters = list(inspect.signature(root.forward).parameters.values())
-    required = [one.name for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
-    if len(required) > 1 or not parameters:
+    spread = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [one.name for one in parameters if one.default is one.empty and one.kind not in spread]
+    if len(required) > 1:
         raise RuleError([messages.several_inputs(name, required)])
 
 
@@ -123,33 +125,48 @@ def _ancestors(nodes: set[fx.Node]) -> set[fx.Node]:
 
 def _check_calls(trace: _Trace) -> None:
     """Report every call to a module that is not supported or not itself; functions wait until values are known."""
-    found = Diagnostics()
+    found: list[Diagnostic] = []
     for node in trace.needed:
         if node.op != "call_module":
             continue
         module = trace.modules[str(node.target)]
         if module_meaning(module) is None:
-            found.add(_unsupported(node, trace))
+            found.append(_unsupported(node, trace))
         elif is_altered(module):
-            found.add(messages.unsupported_setting(
-                name_call(node, trace.modules), "hooks or parametrisations change what it computes", describe_call(node),
-                "remove them before tracing"))
-    found.raise_errors()
+            what, reason = name_call(node, trace.modules), "hooks or parametrisations change what it computes"
+            found.append(
+                messages.unsupported_setting(what, reason, describe_call(node), "remove them before tracing"))
+    _raise(found)
 
 
 def _check_reads(trace: _Trace, values: Values) -> None:
     """Report the calls that give tensors and are not supported, and reads of what was overwritten in place."""
-    found = Diagnostics()
+    found: list[Diagnostic] = []
     constants = values.constants
     for node in trace.needed:
         if node.op in ("placeholder", "output") or node in constants:
             continue
         if read_call(node, trace.modules, constants) is None:
-            found.add(_unsupported(node, trace))
+            found.append(_unsupported(node, trace))
     for (reader, _), writer in values.overwritten.items():
         if reader in trace.needed:
-            found.add(messages.stale_read(name_call(reader, trace.modules), name_call(writer, trace.modules), describe_call(reader)))
-    found.raise_errors()
+            what, by = name_call(reader, trace.modules), name_call(writer, trace.modules)
+            found.append(messages.stale_read(what, by, describe_call(reader)))
+    _raise(found)
+
+
+def _raise(found: list[Diagnostic]) -> None:
+    if found:
+        raise RuleError(found)
+
+
+def _refused(failed: FailedCall, trace: _Trace) -> Diagnostic:
+    """Say that torch refuses a call, or, of one that is not supported anyway, just that."""
+    node = failed.node
+    if node.op != "output" and read_call(node, trace.modules, {}) is None:
+        return _unsupported(node, trace)
+    what = name_call(node, trace.modules)
+    return messages.failed_call(what, failed.reason, failed.shapes, describe_call(node))
 
 
 def _unsupported(node: fx.Node, trace: _Trace) -> Diagnostic:

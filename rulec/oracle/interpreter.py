@@ -190,7 +190,7 @@ class _Run:
 
     def _value(self, op: Op, view: _View, kind: str) -> Array:
         if id(op) not in view.made:
-            view.made[id(op)] = self._evaluate(op, view, kind)
+            view.made[id(op)] = self._without_margin(self._evaluate(op, view, kind), view)
         return view.made[id(op)]
 
     def _evaluate(self, op: Op, view: _View, kind: str) -> Array:
@@ -453,16 +453,14 @@ class _Run:
 
     def _op_reduce(self, op: Op, view: _View, kind: str) -> Array:
         value = self._value(op.args[0], view, kind)
-        if op["operator"] in ("sum", "mean"):
-            value = self._without_margin(value, view)
         if op["operator"] == "mean" and "n" in op["indices"]:
             return self._mean_over_samples(op, value, view)
         return reduce_axes(op["operator"], value, self._reduced(op, value, view))
 
     def _without_margin(self, value: Array, view: _View) -> Array:
-        """What a kernel sees beyond the edge of the image is no neuron: it adds nothing, whatever function was applied."""
+        """What a kernel sees beyond the edge of the image is zero, whatever function is applied to presynaptic values."""
         connection = view.connection
-        if connection is None or not isinstance(connection.weights, Conv) or not {"@", "i"} <= set(value.axes):
+        if connection is None or not isinstance(connection.weights, Conv) or not {"@", "i"} <= set(value.axes) or "j" in value.axes:
             return value
         inside = geometry.unfold(connection.weights, np.ones((1, *connection.input_shape)))[0]
         return combine(np.multiply, value, Array(("@", "i"), inside))
@@ -485,7 +483,6 @@ class _Run:
 
     def _op_contract(self, op: Op, view: _View, kind: str) -> Array:
         value = combine(lambda *factors: np.prod(np.broadcast_arrays(*factors), axis=0), *(self._value(a, view, kind) for a in op.args))
-        value = self._without_margin(value, view)
         axes = self._reduced(op, value, view)
         total = reduce_axes("sum", value, axes)
         divisor = float(np.prod([value.size(index) for index in op["means"] if index in value.axes]))

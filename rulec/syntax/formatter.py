@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -67,29 +68,57 @@ def _rows(parsed: tuple[Parsed, ...], symbol: str, depth: int, parent: int) -> I
 def _write(source: Source, rows: list[_Row], comments: tuple[Comment, ...]) -> Iterator[_Written]:
     text = source.text
     done = -1  # where the last piece ends in the old text; -1 before the first one
-    waiting = list(comments)[::-1]
+    above: list[_Row] = []  # the row before, and those it stands under
+    waiting = deque(comments)
     for row in rows:
-        indent = " " * (row.depth * INDENT)
-        above: list[Comment] = []
-        while waiting and waiting[-1].start < row.line.end:
-            above.append(waiting.pop())
+        before = list(_take(waiting, row.line.end))
+        depths = _depths_below(text, before, above, row)
+        for comment, depth in zip(before, depths, strict=False):  # those that end the section above
+            yield _own_line(text, comment, depth, _blank(text, done, comment.start, None))
+            done = comment.end
         apart = row.apart
-        for comment in above:
-            inside = comment.start > row.line.start  # amid a line that runs on: it moves above the line
-            place = row.line.start if inside else comment.start
-            yield _Written((indent + _text(text, comment),), _blank(text, done, place, apart), -1)
-            done, apart = (row.line.start if inside else comment.end), None
+        for comment in before[len(depths) :]:
+            place = min(comment.start, row.line.start)  # one amid a line that runs on moves above the line
+            yield _own_line(text, comment, row.depth, _blank(text, done, place, apart))
+            done, apart = min(comment.end, row.line.start), None
         blank = _blank(text, done, row.line.start, apart)
         done = row.line.end
         trailing = ""
-        if waiting and "\n" not in text[row.line.end : waiting[-1].start]:
-            comment = waiting.pop()
+        if waiting and "\n" not in text[row.line.end : waiting[0].start]:
+            comment = waiting.popleft()
             trailing, done = _text(text, comment), comment.end
-        lines = tuple(indent + line for line in wrap(render_head(row.head), len(indent)))
+        lines = tuple(_indent(row.depth) + line for line in wrap(render_head(row.head), row.depth * INDENT))
         yield _Written(lines, blank, row.parent, trailing)
-    for comment in waiting[::-1]:
-        yield _Written((_text(text, comment),), _blank(text, done, comment.start, None), -1)
+        above = [*(one for one in above if one.depth < row.depth), row]
+    for comment, depth in zip(waiting, _depths_below(text, list(waiting), above, None), strict=True):
+        yield _own_line(text, comment, depth, _blank(text, done, comment.start, None))
         done = comment.end
+
+
+def _take(waiting: deque[Comment], end: int) -> Iterator[Comment]:
+    while waiting and waiting[0].start < end:
+        yield waiting.popleft()
+
+
+def _depths_below(text: str, comments: list[Comment], above: list[_Row], following: _Row | None) -> list[int]:
+    """Return how deep those comments stand that end a section: they are indented deeper than the line that follows."""
+    depths: list[int] = []
+    for comment in comments:
+        column = len(text[text.rfind("\n", 0, comment.start) + 1 : comment.start].expandtabs())
+        depth = max((row.depth for row in above if row.line.indent <= column), default=0)
+        depth = min([depth, *depths])
+        if following is not None and (column <= following.line.indent or depth <= following.depth):
+            break
+        depths.append(depth)
+    return depths
+
+
+def _own_line(text: str, comment: Comment, depth: int, blank: bool) -> _Written:
+    return _Written((_indent(depth) + _text(text, comment),), blank, -1)
+
+
+def _indent(depth: int) -> str:
+    return " " * (depth * INDENT)
 
 
 def _text(text: str, comment: Comment) -> str:

@@ -1,0 +1,26 @@
+"""Hypergradients by name. A new one is a file with a `Hypergradient` and a `read`, and its line here."""
+
+from __future__ import annotations
+
+from rulec.meta.hypergradients import cma, first_order, unroll
+from rulec.meta.hypergradients.interface import Hypergradient, Reader, Settings
+from rulec.semantics.messages import hypergradient_not_available
+from rulec.semantics.typed import Outer
+from rulec.source import RuleError
+
+READERS: dict[str, Reader] = {
+    "unroll": unroll.read,
+    "first_order": first_order.read,
+    "cma": cma.read,
+}
+
+
+def hypergradient_of(outer: Outer, settings: Settings) -> Hypergradient:
+    """Return the method that an outer step asks for. Raises `RuleError` if it is unknown here or set wrongly."""
+    reader = READERS.get(outer.through.name)
+    if reader is None:
+        raise RuleError([hypergradient_not_available(outer.through.span, outer.through.name, tuple(READERS))])
+    return reader(outer, settings)
+
+
+__all__ = ["READERS", "Hypergradient", "Settings", "hypergradient_of"]

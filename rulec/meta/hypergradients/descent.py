@@ -1,0 +1,86 @@
+"""Descent along a gradient of the objective, member by member: clipping, quarantine, the outer optimiser."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rulec.meta.hypergradients.interface import Hypergradient, Search, Step
+from rulec.meta.objective import Scored
+from rulec.meta.optimizers import Optimizer
+from rulec.meta.parameters import Free, all_finite
+from rulec.meta.problem import Carry, Problem
+
+
+@dataclass(frozen=True)
+class Descent(Hypergradient, abc.ABC):
+    """Every method that gives one gradient per member and leaves the step to an optimiser.
+
+    A member whose loss, gradient or next genome is not finite keeps its meta-parameters and optimiser state; after `patience`
+    such steps in a row it is retired. Members never meet in a sum, so none spoils another.
+    """
+
+    optimizer: Optimizer
+    clip: float
+    patience: int
+
+    @abc.abstractmethod
+    def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
+        """Return the scores of meta-step `number` and the gradient of each member's objective."""
+
+    def members(self, population: int | None) -> int:
+        return population or 1
+
+    def begin(self, problem: Problem, free: Free) -> Search:
+        count = problem.members
+        device = next(iter(free.values())).device
+        memory = {"bad": torch.zeros(count, dtype=torch.int64, device=device),
+                  "retired": torch.full((count,), -1, dtype=torch.int64, device=device)}
+        return Search(free, memory | self.optimizer.begin(free))
+
+    def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
+        score, gradient = self.gradient(problem, search.free, number)
+        finite = score.objective.isfinite() & all_finite(gradient)
+        healed = {name: torch.where(_wide(finite, g), g, torch.zeros_like(g)) for name, g in gradient.items()}
+        clipped, norm = clip(healed, self.clip)
+        free, memory = self.optimizer.step(search.free, clipped, search.memory)
+        finite = finite & all_finite(problem.parameters.values(free))
+        moved = finite & (search.memory["retired"] < 0)
+        free = {name: torch.where(_wide(moved, new), new, search.free[name]) for name, new in free.items()}
+        memory = {name: torch.where(_wide(moved, new), new, search.memory[name]) for name, new in memory.items()}
+        memory |= _quarantine(search.memory, finite, number, self.patience)
+        return Search(free, memory), Step(score.loss.detach(), score.accuracy, norm, ~finite)
+
+    def retired(self, search: Search) -> Tensor:
+        return search.memory["retired"]
+
+
+def reverse_gradient(problem: Problem, free: Free, number: int, carry: Carry) -> tuple[Scored, Free]:
+    """Differentiate the sum of the members' objectives: each depends on its own meta-parameters alone."""
+    leaves = {name: value.detach().requires_grad_() for name, value in free.items()}
+    score = problem.lesson(leaves, number, carry)
+    total = score.objective.sum()
+    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True) if total.requires_grad else [None] * len(leaves)
+    return score, {name: torch.zeros_like(leaf) if g is None else g
+                   for (name, leaf), g in zip(leaves.items(), found, strict=True)}
+
+
+def clip(gradient: Free, most: float) -> tuple[Free, Tensor]:
+    """Scale each member's gradient down to a norm of `most` over all its meta-parameters; also return the norms before."""
+    norm = torch.stack([g.flatten(1).square().sum(1) for g in gradient.values()]).sum(0).sqrt()
+    factor = (most / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1.0)
+    return {name: g * _wide(factor, g) for name, g in gradient.items()}, norm
+
+
+def _quarantine(memory: dict[str, Tensor], finite: Tensor, number: int, patience: int) -> dict[str, Tensor]:
+    """Count bad steps in a row, and retire whoever had too many."""
+    bad = torch.where(finite, torch.zeros_like(memory["bad"]), memory["bad"] + 1)
+    gone = (bad >= patience) & (memory["retired"] < 0)
+    return {"bad": bad, "retired": torch.where(gone, torch.full_like(bad, number), memory["retired"])}
+
+
+def _wide(per_member: Tensor, like: Tensor) -> Tensor:
+    return per_member.reshape(-1, *[1] * (like.ndim - 1))

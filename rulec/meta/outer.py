@@ -1,0 +1,81 @@
+"""Find the outer step that is asked for, and fit it to a compiled rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rulec.meta import messages
+from rulec.runtime.compiled import CompiledRule
+from rulec.runtime.rule import shipped_outers
+from rulec.semantics.check import Library, load_library
+from rulec.semantics.outers import check_outer
+from rulec.semantics.typed import Call, OptionValue, Outer
+from rulec.source import Diagnostics, RuleError, Source
+from rulec.syntax import read_source
+
+
+def outer_from(outer: str | Outer, compiled: CompiledRule, options: Mapping[str, OptionValue] | None = None) -> Outer:
+    """Return the outer step `NAME` of the rule's own file or a shipped one, or `FILE:NAME`; pass typed ones through.
+
+    Raises `RuleError` for names that are unknown and for mistakes in the step.
+    """
+    if isinstance(outer, Outer):
+        return outer
+    found = Diagnostics()
+    library, name = _library(outer, compiled, found)
+    if name not in library.outers:
+        raise RuleError([messages.unknown_outer(name, list(dict.fromkeys([*library.outers, *shipped_outers().outers])))])
+    checked = check_outer(library.outers[name], library.rules, found, options)
+    found.raise_errors()
+    assert checked is not None
+    return checked
+
+
+def _library(outer: str, compiled: CompiledRule, found: Diagnostics) -> tuple[Library, str]:
+    if ":" in Path(outer).name:
+        path, _, name = outer.rpartition(":")
+        source, problems = read_source(path)
+        problems.raise_errors()
+        library = load_library(source, found, Path(path).parent)
+        found.raise_errors()
+        return library, name
+    own = load_library(Source(compiled.program.name, compiled.source_text), Diagnostics())
+    return (own if outer in own.outers else shipped_outers()), outer
+
+
+def check_inner(outer: Outer, compiled: CompiledRule) -> None:
+    """Check that the outer step fits the compiled rule. Raises `RuleError`."""
+    name = compiled.program.name
+    if outer.inner.name not in ("rule", name):
+        raise RuleError([messages.other_inner_rule(outer.inner.span, outer.name, outer.inner.name, name)])
+    if outer.plus:
+        raise RuleError([messages.plus_not_available(outer.span, outer.name)])
+    for setting, value in outer.inner.settings.items():
+        own = compiled.program.options
+        if setting in own and own[setting] != value:
+            raise RuleError([messages.option_differs(outer.inner.span, setting, value, own[setting])])
+        if setting not in own and setting not in compiled.genome_spec:
+            raise RuleError([messages.unknown_meta_entry(outer.inner.span, setting, list(compiled.genome_spec))])
+
+
+def with_rate(outer: Outer, lr: float | None) -> Outer:
+    """Replace the learning rate of the outer optimiser."""
+    if lr is None:
+        return outer
+    call = outer.optimizer
+    return replace(outer, optimizer=Call(call.name, call.arguments, {**call.settings, "lr": lr}, call.span))
+
+
+def fitted(outer: Outer, compiled: CompiledRule) -> CompiledRule:
+    """Give the compiled rule the leading axes that the outer step asks for. Raises `RuleError` where both say something else."""
+    axes: dict[str, int] = {}
+    tasks, replicas = outer.settings.get("tasks"), outer.settings.get("replicas")
+    if isinstance(tasks, int):
+        if compiled.tasks not in (None, tasks):
+            raise RuleError([messages.tasks_differ(outer.span, outer.name, tasks, compiled.tasks or 1)])
+        axes["tasks"] = tasks
+    if isinstance(replicas, int) and compiled.replicas is None:
+        axes["replicas"] = replicas
+    return replace(compiled, **axes) if axes else compiled  # type: ignore[arg-type]

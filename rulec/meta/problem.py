@@ -1,0 +1,69 @@
+"""One outer problem: a rule, a task and an objective, as functions of the meta-parameters and of the meta-step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from rulec.meta.batches import Batches, laid_out
+from rulec.meta.objective import Scored, scored
+from rulec.meta.parameters import Free, Parameters, with_initial
+from rulec.meta.seeds import derived_seed
+from rulec.runtime.compiled import CompiledRule, Genome, State
+from rulec.semantics.typed import Outer
+from rulec.tasks.task import Task
+
+Carry = Callable[[CompiledRule, Genome, State, Tensor, Tensor], State]  # one weight update, as a method differentiates it
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that stays the same during meta-training. `step` always has a population axis: the members."""
+
+    step: CompiledRule
+    task: Task
+    outer: Outer
+    parameters: Parameters
+    fixed: Genome  # (members, ...)
+    seed: int
+    inner_steps: int
+    batch: int
+    query: int | None
+
+    @property
+    def members(self) -> int:
+        return self.step.population or 1
+
+    def sized(self, step: CompiledRule) -> Problem:
+        """Return the same problem for another number of members, all fixed entries being those of the first."""
+        count = step.population or 1
+        fixed = {name: value[:1].expand(count, *value.shape[1:]) for name, value in self.fixed.items()}
+        return replace(self, step=step, fixed=fixed)
+
+    def batches(self, number: int) -> Batches:
+        """Draw the data of meta-step `number`."""
+        episode = self.task.episode(seed=derived_seed("episode", self.seed, number), steps=self.inner_steps, batch=self.batch,
+                                    tasks=self.step.tasks or 1, query=self.query)
+        return laid_out(episode, self.step)
+
+    def start(self, free: Free, number: int) -> State:
+        """Draw fresh synapses for meta-step `number`; learned initial values take the place of drawn ones."""
+        state = self.step.init_state(derived_seed("synapses", self.seed, number), batch=self.batch)
+        return with_initial(self.step, state, self.parameters.initial_state(free))
+
+    def lesson(self, free: Free, number: int, carry: Carry) -> Scored:
+        """Learn for `inner_steps` updates from the support, then judge the predictions on the query."""
+        batches = self.batches(number)
+        genome = self.parameters.genome(free, self.fixed)
+        state = self.start(free, number)
+        for x, y in zip(batches.x, batches.y, strict=True):
+            state = carry(self.step, genome, state, x, y)
+        prediction = self.step.predict(genome, state, batches.query_x)
+        return scored(self.task, self.outer.objectives, prediction, batches.query_y)
+
+
+def plain(step: CompiledRule, genome: Genome, state: State, x: Tensor, y: Tensor) -> State:
+    """Make one weight update, differentiated exactly."""
+    return step(genome, state, x, y)[0]
