@@ -1,0 +1,1 @@
+"""Meta-learning: hypergradients, outer steps, checkpoints, genome files and evaluation."""

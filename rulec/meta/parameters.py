@@ -110,4 +110,4 @@ def with_initial(step: CompiledRule, state: State, initial: State) -> State:
 
 def all_finite(tensors: Free) -> Tensor:
     """Say for each member whether all its numbers are finite: (members,)."""
-    return torch.stack([value.isfinite().flatten(1).all(1) for value in tensors.values()]).all(0)
+    return torch.stack([value.isfinite().reshape(len(value), -1).all(1) for value in tensors.values()]).all(0)

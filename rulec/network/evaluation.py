@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from rulec.network.graph import Shape
@@ -39,18 +38,18 @@ class Values:
 
 
 def evaluate(nodes: Iterable[fx.Node], root: nn.Module, input_shape: Shape) -> Values:
-    """Run `nodes`, in order, on a batch without data; raise `FailedCall` where torch refuses.
+    """Run `nodes`, in order, on a batch on the meta device; raise `FailedCall` where torch refuses.
 
     Neither the parameters nor the running averages of `root` change.
     """
     values, stale = Values(), dict[fx.Node, fx.Node]()
     modules = dict(root.named_modules())
     like = next((one for one in root.parameters() if one.is_floating_point()), torch.empty(0))
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
-        data = torch.empty((BATCH, *input_shape), dtype=like.dtype, device=like.device)
+    with torch.device("meta"), torch.no_grad():
+        data = torch.empty((BATCH, *input_shape), dtype=like.dtype)
         for node in nodes:
             versions = {one: _versions(values.of[one]) for one in node.all_input_nodes}
-            values.of[node] = data if node.op == "placeholder" else _run(node, values.of, root, modules, mode)
+            values.of[node] = data if node.op == "placeholder" else _run(node, values.of, root, modules)
             if holds_tensor(values.of[node]) or node.op == "output":
                 reads = {(node, one): stale[one] for one in node.all_input_nodes if one in stale}
                 values.overwritten.update(reads)
@@ -75,17 +74,17 @@ def holds_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def _run(node: fx.Node, known: Mapping[fx.Node, Any], root: nn.Module, modules: Mapping[str, nn.Module],
-         mode: FakeTensorMode) -> Any:
+def _run(node: fx.Node, known: Mapping[fx.Node, Any], root: nn.Module, modules: Mapping[str, nn.Module]) -> Any:
     arguments: Any = fx.map_arg(node.args, known.__getitem__)
     keywords: Any = fx.map_arg(node.kwargs, known.__getitem__)
     try:
         if node.op == "call_module":
-            return _run_module(modules[str(node.target)], arguments, keywords, mode)
+            return _run_module(modules[str(node.target)], arguments, keywords)
         if node.op == "call_method":
             return getattr(arguments[0], str(node.target))(*arguments[1:], **keywords)
         if node.op == "get_attr":
-            return operator.attrgetter(str(node.target))(root)
+            value = operator.attrgetter(str(node.target))(root)
+            return value.to("meta") if isinstance(value, Tensor) else value
         if node.op == "output":
             return arguments[0]
         assert callable(node.target)
@@ -95,11 +94,11 @@ def _run(node: fx.Node, known: Mapping[fx.Node, Any], root: nn.Module, modules: 
         raise FailedCall(node, _first_line(error), shapes) from error
 
 
-def _run_module(module: nn.Module, arguments: Any, keywords: Any, mode: FakeTensorMode) -> Any:
+def _run_module(module: nn.Module, arguments: Any, keywords: Any) -> Any:
     """Call a module with stand-ins for its parameters and buffers, so that running averages stay as they are."""
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    fakes: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors.items()}
-    return functional_call(module, fakes, arguments, keywords)
+    stand_ins: dict[str, Tensor] = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    return functional_call(module, stand_ins, arguments, keywords)
 
 
 def _versions(value: Any) -> tuple[int, ...]:

@@ -102,7 +102,8 @@ def zero_size(span: Span, text: str) -> Diagnostic:
 
 
 def huge_size(span: Span) -> Diagnostic:
-    return Diagnostic("huge-size", "no network has a size of ten digits", span, "too large", help="give a smaller number")
+    return Diagnostic("huge-size", "no network has a size of ten digits", span, "too large",
+                      help="give a smaller number")
 
 
 # --- The input and the outputs ---------------------------------------------------------------
@@ -251,8 +252,9 @@ def failed_call(what: str, reason: str, shapes: Iterable[Shape], notes: tuple[st
 
 
 def shared_weights(what: str, first: str, notes: tuple[str, ...]) -> Diagnostic:
+    earlier = "the module is called twice" if what == first else f"they were first used by {first}"
     return Diagnostic("shared-weights", f"the weights of {what} are used twice",
-                      notes=(f"they were first used by {first}", "every connection of a rule has synapses of its own",
+                      notes=(earlier, "every connection of a rule has synapses of its own",
                              *notes), help="give each use a module of its own")
 
 

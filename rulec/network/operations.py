@@ -122,7 +122,8 @@ def _activation(step: Step) -> Signal:
             raise Unmappable(f"its `{setting}` is {step.setting(setting)!r}", f"use `{setting}={value!r}`")
     if name == "softmax" and (len(step.shape) != 1 or step.setting("dim") not in (1, -1)):
         raise Unmappable("softmax is over the features of a dense layer", "flatten before it and use `dim=1`")
-    return step.draft.settle(step.signal, name, module=step.call.path)
+    known = step.signal.module or step.call.path
+    return step.draft.settle(step.signal, name, name="" if known else name, module=step.call.path)
 
 
 def _same(step: Step) -> Signal:

@@ -90,7 +90,7 @@ def _trace(module: nn.Module) -> _Trace:
     if data is None:
         raise RuleError([messages.no_weights(name)])
     if not isinstance(output.args[0], fx.Node):
-        raise RuleError([messages.not_one_output(name, f"a {type(output.args[0]).__name__}")])
+        raise RuleError([messages.not_one_output(name, f"a value of type `{type(output.args[0]).__name__}`")])
     needed = _ancestors({output})
     run = _ancestors({output, *(node for node in graph.nodes if in_place(node, modules))})
     ordered = tuple(node for node in graph.nodes if node in run)
@@ -199,7 +199,7 @@ def _map(trace: _Trace, values: Values, input_shape: Shape) -> Network:
     result = trace.output.args[0]
     assert isinstance(result, fx.Node)
     if result not in signals:
-        raise RuleError([messages.not_one_output(trace.name, f"a {type(values.of[result]).__name__}")])
+        raise RuleError([messages.not_one_output(trace.name, f"a value of type `{type(values.of[result]).__name__}`")])
     _check_shape(trace.output, signals[result], values.of[result], trace)
     return draft.finish(signals[result], trace.name.strip("`"))
 
@@ -228,10 +228,10 @@ def _apply(node: fx.Node, call: Call, draft: Draft, signals: Mapping[fx.Node, Si
 def _check_shape(node: fx.Node, signal: Signal, value: torch.Tensor, trace: _Trace) -> None:
     """Report values with axes of size one that were added or lost and not put right before they are used."""
     if tuple(value.shape) != (BATCH, *signal.shape):
-        shapes = f"{messages.render_shape(value.shape[1:]) or 'one number'} for {messages.render_shape(signal.shape)}"
+        found, meant = messages.render_shape(value.shape[1:]) or "one number", messages.render_shape(signal.shape)
         raise RuleError([messages.unsupported_setting(
-            name_call(node, trace.modules), f"it uses a value of shape {shapes}", describe_call(node),
-            "flatten to features, or keep channels, height and width")])
+            name_call(node, trace.modules), f"a value of shape {found} stands where the layers have {meant}",
+            describe_call(node), "flatten to features, or keep channels, height and width")])
 
 
 def _uses(trace: _Trace, constants: Mapping[fx.Node, Any]) -> Counter[fx.Node]:

@@ -371,7 +371,9 @@ class _Run:
         target = Array(("n", "j"), self.y)
         if self.loss_name == "mse":
             return reduce_axes("mean", combine(lambda p, q: (p - q) ** 2, prediction, target), ("j",))
-        logs = combine(lambda p, s: p - np.log(s), prediction, reduce_axes("sum", combine(np.exp, prediction), ("j",)))
+        highest = reduce_axes("max", prediction, ("j",))
+        shifted = combine(np.subtract, prediction, highest)
+        logs = combine(lambda p, s: p - np.log(s), shifted, reduce_axes("sum", combine(np.exp, shifted), ("j",)))
         return combine(np.negative, reduce_axes("sum", combine(np.multiply, logs, target), ("j",)))
 
     def _op_loss_slope(self, op: Op, view: _View, kind: str) -> Array:

@@ -1,0 +1,1 @@
+"""Tables, figures and TensorBoard events from the records of `rulec.meta`."""

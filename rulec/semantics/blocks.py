@@ -8,15 +8,25 @@ from rulec.semantics import messages
 from rulec.semantics import typed as t
 from rulec.semantics.constants import evaluate
 from rulec.semantics.declarations import chosen
-from rulec.semantics.expressions import apply, check_expression, check_letters, check_state, neuron_side, resolve_indices
+from rulec.semantics.expressions import (
+    apply,
+    check_expression,
+    check_letters,
+    check_state,
+)
 from rulec.semantics.operators import BUILTIN_INDEXED
-from rulec.semantics.scope import Local, Place, Scope, declaration
+from rulec.semantics.scope import Local, Place, Scope
 from rulec.syntax import ast
 
 _HEADERS = {"input": ("i",), "forward": ("i", "j"), "output": ("j",), "backward": ("i", "j"), "update": ("i", "j")}
 _ARROWS = {"input": "i", "forward": "i -> j", "output": "j", "backward": "i <- j", "update": "i -> j"}
-_WRITES = {"input": "the input layer's neurons `i`", "forward": "the postsynaptic neuron `j`", "backward": "the presynaptic neuron `i`",
-           "output": "the output layer's neurons `j`", "update": "synapse states"}
+_WRITES = {
+    "input": "the input layer's neurons `i`",
+    "forward": "the postsynaptic neuron `j`",
+    "backward": "the presynaptic neuron `i`",
+    "output": "the output layer's neurons `j`",
+    "update": "synapse states",
+}
 _OPERATORS = {"+=": "add", "-=": "sub", "*=": "mul", "/=": "div"}
 
 
@@ -46,7 +56,9 @@ def check_blocks(nodes: tuple[ast.Node, ...], scope: Scope, progress: Progress) 
 
 def _check_block(node: ast.Block, scope: Scope, progress: Progress) -> t.Block | None:
     if node.kind == "generate":
-        scope.report(messages.not_available(node.span, "the block `generate`", "write the weights' rule with `update i -> j`"))
+        scope.report(
+            messages.not_available(node.span, "the block `generate`", "write the weights' rule with `update i -> j`")
+        )
         return None
     letters = tuple(i.name for i in node.indices)
     kind = "parameters" if node.kind == "update" and not letters else node.kind
@@ -100,7 +112,15 @@ class _Target:
 def _check_target(node: ast.Indexed | ast.Name, scope: Scope, place: Place) -> _Target | None:
     name = node.name
     if name in scope.genome or name in scope.options or name in scope.nets or name in scope.extents:
-        what = "a genome entry" if name in scope.genome else "an option" if name in scope.options else "a net" if name in scope.nets else "an index"
+        what = (
+            "a genome entry"
+            if name in scope.genome
+            else "an option"
+            if name in scope.options
+            else "a net"
+            if name in scope.nets
+            else "an index"
+        )
         scope.report(messages.read_only(node.span, name, what))
         return None
     if name == "prediction":
@@ -216,5 +236,7 @@ def _smallest(value: t.Expr, axis: str) -> t.Expr:
 def _factors(value: t.Expr) -> list[t.Expr]:
     """Flatten a chain of products, so that `lr * x * d` is three factors."""
     if isinstance(value, t.Apply) and value.operator == "mul":
-        return [f for a in value.arguments for f in (_factors(a) if isinstance(a, t.Apply) and a.operator == "mul" else [a])]
+        return [
+            f for a in value.arguments for f in (_factors(a) if isinstance(a, t.Apply) and a.operator == "mul" else [a])
+        ]
     return list(value.arguments) if isinstance(value, t.Apply) else [value]

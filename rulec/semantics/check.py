@@ -37,7 +37,9 @@ def shipped_rules() -> Path:
     return inside if inside.is_dir() else here.parent / "rules"
 
 
-def load_library(source: Source, found: Diagnostics, folder: Path | None = None, chain: tuple[str, ...] = ()) -> Library:
+def load_library(
+    source: Source, found: Diagnostics, folder: Path | None = None, chain: tuple[str, ...] = ()
+) -> Library:
     """Parse a source and what it imports. Problems go to `found`; what could be read is returned."""
     module, problems, ignored = parse_source(source)
     found.extend(problems)
@@ -100,7 +102,9 @@ def check_library(library: Library, found: Diagnostics) -> None:
     for name in library.own:
         if name in library.rules:
             for options in variants(library.rules[name]):
-                check_rule(library.rules[name], found, options, library.ignored, imported_nets(library, library.rules[name]))
+                check_rule(
+                    library.rules[name], found, options, library.ignored, imported_nets(library, library.rules[name])
+                )
         elif name in library.outers:
             check_outer(library.outers[name], library.rules, found)
         elif name in library.presets:
@@ -119,13 +123,17 @@ def variants(rule: ast.Rule) -> Iterator[Mapping[str, t.OptionValue]]:
         if not isinstance(section, ast.Option):
             continue
         default = section.default.name if isinstance(section.default, ast.Name) else ""
-        names = tuple(c.name for c in section.choices) or (("yes", "no") if default in ("yes", "no", "true", "false") else ())
+        names = tuple(c.name for c in section.choices) or (
+            ("yes", "no") if default in ("yes", "no", "true", "false") else ()
+        )
         for name in names:
             if name != default:
                 yield {section.name.name: name}
 
 
-def check_preset(preset: ast.Preset, library: Library, found: Diagnostics, options: Mapping[str, t.OptionValue] | None = None) -> t.Rule | None:
+def check_preset(
+    preset: ast.Preset, library: Library, found: Diagnostics, options: Mapping[str, t.OptionValue] | None = None
+) -> t.Rule | None:
     """Check named genome values by putting them in the place of the rule's own; return that rule."""
     rule = library.rules.get(preset.rule.name)
     if rule is None:
@@ -148,12 +156,16 @@ def _all_entries(rule: ast.Rule) -> set[str]:
     return known
 
 
-def _with_values(node: ast.Node, values: Mapping[str, ast.GenomeEntry], known: set[str], collect: bool = False) -> ast.Node:
+def _with_values(
+    node: ast.Node, values: Mapping[str, ast.GenomeEntry], known: set[str], collect: bool = False
+) -> ast.Node:
     if isinstance(node, ast.Genome):
         return replace(node, entries=tuple(_with_values(e, values, known, collect) for e in node.entries))  # type: ignore[misc]
     if isinstance(node, ast.If):
         then = tuple(_with_values(e, values, known, collect) for e in node.then)
-        return replace(node, then=then, otherwise=tuple(_with_values(e, values, known, collect) for e in node.otherwise))
+        return replace(
+            node, then=then, otherwise=tuple(_with_values(e, values, known, collect) for e in node.otherwise)
+        )
     if isinstance(node, ast.GenomeEntry):
         if collect or node.name.name in values:
             known.add(node.name.name)

@@ -10,21 +10,14 @@ from typing import Any
 from rulec.semantics import messages
 from rulec.semantics.operators import ACTIVATIONS
 from rulec.semantics.typed import OptionValue
-from rulec.source import Diagnostics
+from rulec.source import Diagnostic, Diagnostics, Span
 from rulec.syntax import ast
 
 BOOLEANS = {"yes": True, "no": False, "true": True, "false": False}
 
-_BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "^": operator.pow,
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}
-_FUNCTIONS: dict[str, Callable[..., float]] = {
-    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs, "min": min, "max": max,
-}
-
-
-def evaluate(expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics) -> OptionValue | None:
+def evaluate(
+    expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics
+) -> OptionValue | None:
     """Return the value of a compile-time expression, or None after reporting what stops it.
 
     A bare name that is no option stands for itself, so that `backward == additive` compares choices.
@@ -36,12 +29,7 @@ def evaluate(expression: ast.Expression, options: Mapping[str, OptionValue], fou
         case ast.Name(name=name):
             return options.get(name, BOOLEANS.get(name, name))
         case ast.Unary(operator=sign, operand=operand):
-            value = evaluate(operand, options, found)
-            if value is None:
-                return None
-            if sign == "not":
-                return not value
-            return None if isinstance(value, str) else -value
+            return _unary(sign, operand, options, found)
         case ast.Binary(operator="and" | "or" as word, left=left, right=right):
             first, second = evaluate(left, options, found), evaluate(right, options, found)
             if first is None or second is None:
@@ -54,40 +42,113 @@ def evaluate(expression: ast.Expression, options: Mapping[str, OptionValue], fou
             return None if chosen is None else evaluate(then if chosen else otherwise, options, found)
         case ast.Call(name=name, arguments=arguments) if name in _FUNCTIONS and not expression.indices:
             values = [evaluate_number(a, options, found) for a in arguments]
-            try:
-                return None if None in values else _FUNCTIONS[name](*values)
-            except (ValueError, TypeError, OverflowError):
-                found.add(messages.not_constant(expression.span, name))
-                return None
+            return None if None in values else _computed(expression, _FUNCTIONS[name], values, found)
     found.add(messages.not_constant(expression.span, expression.span.text))
     return None
 
 
-def _binary(expression: ast.Binary, options: Mapping[str, OptionValue], found: Diagnostics) -> OptionValue | None:
-    left, right = evaluate(expression.left, options, found), evaluate(expression.right, options, found)
+def _unary(
+    sign: str, operand: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics
+) -> OptionValue | None:
+    if sign != "not":
+        value = evaluate_number(operand, options, found)
+        return None if value is None else -value
+    truth = evaluate(operand, options, found)
+    return None if truth is None else not truth
+
+
+def _binary(
+    expression: ast.Binary, options: Mapping[str, OptionValue], found: Diagnostics
+) -> OptionValue | None:
+    compared = expression.operator in ("==", "!=")
+    read = evaluate if compared else evaluate_number
+    left, right = read(expression.left, options, found), read(expression.right, options, found)
     if left is None or right is None:
         return None
-    if expression.operator not in ("==", "!="):
-        for side, value in ((expression.left, left), (expression.right, right)):
-            if isinstance(value, str):
-                found.add(messages.not_constant(side.span, value))
-                return None
+    if expression.operator == "/" and right == 0:
+        found.add(messages.division_by_zero(expression.right.span))
+        return None
+    if compared:  # words compare as they are written: `yes` is an option's value, and may be one of its choices
+        left, right = _comparable(left, right), _comparable(right, left)
+    return _computed(expression, _BINARY[expression.operator], [left, right], found)
+
+
+def _comparable(value: OptionValue, other: OptionValue) -> OptionValue:
+    return spelling(value) if isinstance(other, str) else value
+
+
+def _computed(
+    expression: ast.Expression, function: Callable[..., Any], values: list[Any], found: Diagnostics
+) -> OptionValue | None:
+    """Apply a function to numbers; what has no finite real value is reported."""
     try:
-        return _BINARY[expression.operator](left, right)
-    except ZeroDivisionError:
-        found.add(messages.division_by_zero(expression.span))
-    except (OverflowError, ValueError):
+        result = function(*values)
+    except TypeError:
         found.add(messages.not_constant(expression.span, expression.span.text))
-    return None
+        return None
+    except (ValueError, ArithmeticError):
+        result = math.nan
+    if isinstance(result, complex) or (isinstance(result, float) and not math.isfinite(result)):
+        found.add(messages.not_finite(expression.span, expression.span.text))
+        return None
+    return result  # type: ignore[no-any-return]
 
 
-def evaluate_number(expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics) -> float | None:
+def _power(base: float, exponent: float) -> float:
+    """Raise to a power; whole results beyond the largest float are refused before they are computed."""
+    approximate = float(base) ** float(exponent)
+    return base**exponent if isinstance(approximate, float) and math.isfinite(approximate) else approximate
+
+
+def evaluate_number(
+    expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics
+) -> float | None:
     """Return the value if it is a number; words are reported."""
     value = evaluate(expression, options, found)
     if isinstance(value, str):
-        found.add(messages.not_constant(expression.span, value))
+        found.add(messages.not_constant(expression.span, expression.span.text, [*options]))
         return None
     return value
+
+
+def evaluate_count(
+    expression: ast.Expression,
+    options: Mapping[str, OptionValue],
+    found: Diagnostics,
+    complaint: Callable[[Span, object], Diagnostic],
+) -> int | None:
+    """Return the value if it is a whole number from 1; anything else is reported, in the words of `complaint`."""
+    value = evaluate(expression, options, found)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if isinstance(value, str) and value == expression.span.text:
+        found.add(messages.not_constant(expression.span, value, [*options]))
+    elif value is not None:
+        found.add(complaint(expression.span, spelling(value)))
+    return None
+
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "^": _power,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_FUNCTIONS: dict[str, Callable[..., float]] = {
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "abs": abs,
+    "min": min,
+    "max": max,
+}
 
 
 def option_value(option: ast.Option, given: OptionValue | None, found: Diagnostics) -> OptionValue:
@@ -97,31 +158,47 @@ def option_value(option: ast.Option, given: OptionValue | None, found: Diagnosti
     choices = tuple(choice.name for choice in option.choices)
     if default is None:
         default = choices[0] if choices else 0
-    if choices and _spelling(default) not in choices:
-        found.add(messages.wrong_option_value(name, _spelling(default), "one of " + ", ".join(choices), span,
-                                              messages.nearest(str(default), choices)))
+    if choices and spelling(default) not in choices:
+        found.add(
+            messages.wrong_option_value(
+                name, spelling(default), "one of " + ", ".join(choices), span, messages.nearest(str(default), choices)
+            )
+        )
         default = choices[0]
     elif not choices and isinstance(default, str) and default not in (*ACTIVATIONS, "act"):
-        found.add(messages.wrong_option_value(name, default, "a number, `yes`, `no`, an activation, or declared choices `a | b`",
-                                              span, messages.nearest(default, (*ACTIVATIONS, *BOOLEANS))))
+        found.add(
+            messages.wrong_option_value(
+                name,
+                default,
+                "a number, `yes`, `no`, an activation, or declared choices `a | b`",
+                span,
+                messages.nearest(default, (*ACTIVATIONS, *BOOLEANS)),
+            )
+        )
         default = 0
     if choices:
-        default = _spelling(default)
+        default = spelling(default)
     return default if given is None else _given(name, given, default, choices, found)
 
 
-def _spelling(value: OptionValue) -> str:
+def spelling(value: OptionValue) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _given(name: str, given: OptionValue, default: OptionValue, choices: tuple[str, ...], found: Diagnostics) -> OptionValue:
+def _given(
+    name: str, given: OptionValue, default: OptionValue, choices: tuple[str, ...], found: Diagnostics
+) -> OptionValue:
     if isinstance(given, str):
         given = _read(given)
     if choices:
-        if _spelling(given) in choices:
-            return _spelling(given)
+        if spelling(given) in choices:
+            return spelling(given)
         expected = "one of " + ", ".join(choices)
-        found.add(messages.wrong_option_value(name, _spelling(given), expected, close=messages.nearest(_spelling(given), choices)))
+        found.add(
+            messages.wrong_option_value(
+                name, spelling(given), expected, close=messages.nearest(spelling(given), choices)
+            )
+        )
         return default
     expected = ""
     if isinstance(default, bool):
@@ -133,8 +210,14 @@ def _given(name: str, given: OptionValue, default: OptionValue, choices: tuple[s
     elif given not in (*ACTIVATIONS, "act"):
         expected = "an activation: " + ", ".join(ACTIVATIONS)
     if expected:
-        found.add(messages.wrong_option_value(name, given, expected,
-                                              close=messages.nearest(str(given), ACTIVATIONS) if isinstance(default, str) else None))
+        found.add(
+            messages.wrong_option_value(
+                name,
+                given,
+                expected,
+                close=messages.nearest(str(given), ACTIVATIONS) if isinstance(default, str) else None,
+            )
+        )
         return default
     return given
 

@@ -10,18 +10,27 @@ from rulec.semantics import typed as t
 from rulec.semantics.constants import evaluate, evaluate_number, option_value
 from rulec.semantics.expressions import check_expression
 from rulec.semantics.operators import (
-    ACTIVATIONS, BUILTIN_INDEXED, BUILTIN_INDICES, BUILTIN_NAMES, DOMAINS, INITIAL, INITIAL_NAMES, POINTWISE, REDUCTIONS, SPECIAL,
+    ACTIVATIONS,
+    BUILTIN_INDEXED,
+    BUILTIN_INDICES,
+    BUILTIN_NAMES,
+    DOMAINS,
+    INITIAL,
+    INITIAL_NAMES,
+    POINTWISE,
+    REDUCTIONS,
+    SPECIAL,
 )
 from rulec.semantics.scope import Place, Scope
 from rulec.source import Span
 from rulec.syntax import ast
 
 _RESERVED = {
-    **{name: "a built-in value" for name in (*BUILTIN_NAMES, *BUILTIN_INDEXED, "outputs")},
-    **{name: "a function" for name in (*POINTWISE, *SPECIAL, *INITIAL)},
-    **{name: "a reduction" for name in REDUCTIONS},
-    **{name: "a built-in index" for name in BUILTIN_INDICES},
-    **{name: "a value of initialisation" for name in INITIAL_NAMES},
+    **dict.fromkeys((*BUILTIN_NAMES, *BUILTIN_INDEXED, "outputs"), "a built-in value"),
+    **dict.fromkeys((*POINTWISE, *SPECIAL, *INITIAL), "a function"),
+    **dict.fromkeys(REDUCTIONS, "a reduction"),
+    **dict.fromkeys(BUILTIN_INDICES, "a built-in index"),
+    **dict.fromkeys(INITIAL_NAMES, "a value of initialisation"),
 }
 
 Entry = TypeVar("Entry", bound=ast.Node)
@@ -174,7 +183,9 @@ def _check_domain(domain: ast.Domain, scope: Scope) -> t.Domain | None:
 
 def _check_in_domain(entry: ast.GenomeEntry, initial: t.Expr, domain: t.Domain, scope: Scope) -> None:
     values = constant_values(initial)
-    low, high = {"real": (None, None), "positive": (0.0, None), "unit": (0.0, 1.0)}.get(domain.name, (domain.low, domain.high))
+    low, high = {"real": (None, None), "positive": (0.0, None), "unit": (0.0, 1.0)}.get(
+        domain.name, (domain.low, domain.high)
+    )
     for value in values:
         below = low is not None and (value <= low if domain.name == "positive" else value < low)
         if below or (high is not None and value > high):

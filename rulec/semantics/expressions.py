@@ -10,9 +10,21 @@ from rulec.semantics.scope import Place, Scope, declaration
 from rulec.source import Span
 from rulec.syntax import ast
 
-_ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "div", "^": "pow",
-               "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
-               "and": "mul", "or": "max"}
+_ARITHMETIC = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "div",
+    "^": "pow",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "==": "equal",
+    "!=": "not_equal",
+    "and": "mul",
+    "or": "max",
+}
 
 
 def check_expression(node: ast.Expression, scope: Scope, place: Place) -> t.Expr | None:
@@ -103,9 +115,11 @@ def _check_name(node: ast.Name, scope: Scope, place: Place) -> t.Expr | None:
     if name in scope.genome:
         entry = scope.genome[name]
         if place.kind == "initial":
-            return _misplaced(scope, messages.not_initial(span, name))
+            scope.report(messages.not_initial(span, name))
+            return None
         if entry.indices:
-            return _misplaced(scope, messages.missing_index(span, name, declaration(name, "", entry.indices)))
+            scope.report(messages.missing_index(span, name, declaration(name, "", entry.indices)))
+            return None
         return t.GenomeRef(t.NOTHING, span, name, ())
     if name in scope.states:
         return _bare_state(name, span, scope, place)
@@ -119,21 +133,25 @@ def _check_name(node: ast.Name, scope: Scope, place: Place) -> t.Expr | None:
 def _builtin_name(name: str, span: Span, scope: Scope, place: Place) -> t.Expr | None:
     if name in INITIAL_NAMES or (name == "outputs" and place.kind == "initial"):
         if place.kind != "initial":
-            return _misplaced(scope, messages.sample_misplaced(span, name))
+            scope.report(messages.sample_misplaced(span, name))
+            return None
         return t.Identity(t.NOTHING, span) if name == "eye" else t.SizeRef(t.NOTHING, span, name)
     if place.kind == "initial" and name in ("t", "loss", "noise"):
-        return _misplaced(scope, messages.not_initial(span, name))
+        scope.report(messages.not_initial(span, name))
+        return None
     if name == "t":
         return t.StepCount(t.NOTHING, span)
     if name == "loss":
         if not place.loss_known:
-            return _misplaced(scope, messages.loss_too_early(span, name))
+            scope.report(messages.loss_too_early(span, name))
+            return None
         return t.DataRef(frozenset("n"), span, "loss")
     if name == "noise":
         return t.Noise(place.target_axes, span)
     if name in BUILTIN_INDEXED:
         letter = "i" if name == "input" else "j"
-        return _misplaced(scope, messages.missing_index(span, name, f"{name}[{letter}]"))
+        scope.report(messages.missing_index(span, name, f"{name}[{letter}]"))
+        return None
     if name in scope.extents:
         return t.Apply(frozenset((name,)), span, "position", ())
     if name in place.sides:
@@ -169,7 +187,10 @@ def _bare_state(name: str, span: Span, scope: Scope, place: Place) -> t.Expr | N
     if place.kind == "initial" and state.kind == "synapse":
         return t.StateRef(t.NOTHING, span, name, state.sides, ())
     sides = {"ij": "ij"}.get(state.sides, "i" if place.kind in ("input",) else "j")
-    return _misplaced(scope, messages.missing_index(span, name, declaration(name, sides if state.kind != "broadcast" else "", state.indices)))
+    scope.report(
+        messages.missing_index(span, name, declaration(name, sides if state.kind != "broadcast" else "", state.indices))
+    )
+    return None
 
 
 # --- Names with indices ----------------------------------------------------------------------
@@ -191,7 +212,9 @@ def _check_indexed(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | No
         scope.report(messages.needless_index(node.span, name))
         return None
     candidates = [*scope.value_names(), *place.locals]
-    scope.report(messages.unknown_name(Span(node.span.source, node.span.start, node.span.start + len(name)), name, candidates))
+    scope.report(
+        messages.unknown_name(Span(node.span.source, node.span.start, node.span.start + len(name)), name, candidates)
+    )
     return None
 
 
@@ -272,14 +295,17 @@ def _letters(indices: tuple[str | int, ...]) -> t.Axes:
 def _check_genome(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | None:
     entry = scope.genome[node.name]
     if place.kind == "initial":
-        return _misplaced(scope, messages.not_initial(node.span, node.name))
+        scope.report(messages.not_initial(node.span, node.name))
+        return None
     if not check_letters(node.indices, scope, place):
         return None
     if len(node.indices) != len(entry.indices):
         full = declaration(node.name, "", entry.indices)
         if not entry.indices:
-            return _misplaced(scope, messages.needless_index(node.span, node.name))
-        return _misplaced(scope, messages.wrong_index_count(node.span, node.name, full, len(entry.indices), len(node.indices)))
+            scope.report(messages.needless_index(node.span, node.name))
+            return None
+        scope.report(messages.wrong_index_count(node.span, node.name, full, len(entry.indices), len(node.indices)))
+        return None
     indices = resolve_indices(node, node.indices, entry.shape, scope, place)
     return None if indices is None else t.GenomeRef(_letters(indices), node.span, node.name, indices)
 
@@ -296,14 +322,18 @@ def check_state(node: ast.Indexed, scope: Scope, place: Place) -> t.StateRef | N
     """Check a reference to a state, read or assigned."""
     state = scope.states[node.name]
     if state.sides == "p" or (state.kind == "broadcast" and not state.indices):
-        return _misplaced(scope, messages.needless_index(node.span, node.name))
+        scope.report(messages.needless_index(node.span, node.name))
+        return None
     if not check_letters(node.indices, scope, place):
         return None
     neurons = {"j": 1, "ij": 2}.get(state.sides, 0)
     full = declaration(state.name, {"j": "j", "ij": "ij", "ji": "ji"}.get(state.sides, ""), state.indices)
     neurons = 2 if state.sides == "ji" else neurons
     if len(node.indices) != neurons + len(state.indices):
-        return _misplaced(scope, messages.wrong_index_count(node.span, node.name, full, neurons + len(state.indices), len(node.indices)))
+        scope.report(
+            messages.wrong_index_count(node.span, node.name, full, neurons + len(state.indices), len(node.indices))
+        )
+        return None
     letters = _neuron_letters(node, node.indices[:neurons], state, full, scope)
     if letters is None:
         return None
@@ -317,18 +347,22 @@ def check_state(node: ast.Indexed, scope: Scope, place: Place) -> t.StateRef | N
     return t.StateRef(axes, node.span, node.name, side, indices)
 
 
-def _neuron_letters(node: ast.Indexed, items: tuple[ast.IndexItem, ...], state: t.State, full: str, scope: Scope) -> tuple[str, ...] | None:
+def _neuron_letters(
+    node: ast.Indexed, items: tuple[ast.IndexItem, ...], state: t.State, full: str, scope: Scope
+) -> tuple[str, ...] | None:
     letters: list[str] = []
     for item in items:
         side = neuron_side(item.name, scope) if isinstance(item, ast.IndexName) else None
         if side is None:
             text = item.name if isinstance(item, ast.IndexName) else str(item.value)
-            return _misplaced(scope, messages.not_a_neuron_index(item.span, node.name, text))
+            scope.report(messages.not_a_neuron_index(item.span, node.name, text))
+            return None
         letters.append(item.name)
     if len(letters) == 2:
         sides = [neuron_side(letter, scope) for letter in letters]
         if sides != list(state.sides):
-            return _misplaced(scope, messages.swapped_indices(node.span, node.name, full))
+            scope.report(messages.swapped_indices(node.span, node.name, full))
+            return None
         if state.sides == "ji":
             letters.reverse()
     return tuple(letters)
@@ -336,7 +370,8 @@ def _neuron_letters(node: ast.Indexed, items: tuple[ast.IndexItem, ...], state: 
 
 def _check_data(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | None:
     if place.kind == "initial":
-        return _misplaced(scope, messages.not_initial(node.span, node.name))
+        scope.report(messages.not_initial(node.span, node.name))
+        return None
     if not check_letters(node.indices, scope, place):
         return None
     letters = tuple(i.name for i in node.indices if isinstance(i, ast.IndexName))
@@ -347,16 +382,20 @@ def _check_data(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | None:
         return t.Noise(axes, node.span)
     if len(node.indices) != 1 or not letters:
         letter = "i" if node.name == "input" else "j"
-        return _misplaced(scope, messages.wrong_index_count(node.span, node.name, f"{node.name}[{letter}]", 1, len(node.indices)))
+        scope.report(messages.wrong_index_count(node.span, node.name, f"{node.name}[{letter}]", 1, len(node.indices)))
+        return None
     if node.name == "input":
         if place.kind != "input" or letters != ("i",):
             help = "read it in `input i`, into a state: `x[i] = input[i]`"
-            return _misplaced(scope, messages.data_misplaced(node.span, "input", place.title, help))
+            scope.report(messages.data_misplaced(node.span, "input", place.title, help))
+            return None
     elif place.kind != "output" and scope.extents.get(letters[0]) != "outputs":
         help = f"read it in `output j`, or over an index of the outputs: `index o : outputs` and `{node.name}[o]`"
-        return _misplaced(scope, messages.data_misplaced(node.span, node.name, place.title, help))
+        scope.report(messages.data_misplaced(node.span, node.name, place.title, help))
+        return None
     if node.name == "prediction" and not place.loss_known:
-        return _misplaced(scope, messages.loss_too_early(node.span, "prediction"))
+        scope.report(messages.loss_too_early(node.span, "prediction"))
+        return None
     return t.DataRef(frozenset((*letters, "n")), node.span, node.name)
 
 
@@ -381,16 +420,22 @@ def _check_call(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     if name == "solve":
         return _check_solve(node, scope, place)
     if name in REDUCTIONS and name not in POINTWISE:
-        return _misplaced(scope, messages.reduction_without_index(node.name_span or node.span, name))
+        scope.report(messages.reduction_without_index(node.name_span or node.span, name))
+        return None
     if name not in POINTWISE and name not in SPECIAL:
         names = [*POINTWISE, *SPECIAL, *REDUCTIONS, *scope.nets, *INITIAL]
-        return _misplaced(scope, messages.unknown_function(node.name_span or node.span, node.name, names))
+        scope.report(messages.unknown_function(node.name_span or node.span, node.name, names))
+        return None
     if node.indices and not (name == "concat"):
-        return _misplaced(scope, messages.not_a_reduction(node.span, node.name))
+        scope.report(messages.not_a_reduction(node.span, node.name))
+        return None
     if name in ("diff", "grad", "update", "init"):
         return _check_special(node, name, scope, place)
     if name == "concat":
-        return _misplaced(scope, messages.data_misplaced(node.span, "concat", "this place", "give it to a net: `f(x[j], concat[k](a[j,k]))`"))
+        scope.report(
+            messages.data_misplaced(node.span, "concat", "this place", "give it to a net: `f(x[j], concat[k](a[j,k]))`")
+        )
+        return None
     arguments = [check_expression(a, scope, place) for a in node.arguments]
     if any(a is None for a in arguments):
         return None
@@ -401,11 +446,14 @@ def _check_function(node: ast.Call, name: str, arguments: list[t.Expr], scope: S
     arity = 1 if name in ("act", "stop") else POINTWISE[name].arity
     if len(arguments) != arity:
         if name in ("min", "max") and len(arguments) == 1:
-            return _misplaced(scope, messages.reduction_without_index(node.name_span or node.span, name))
+            scope.report(messages.reduction_without_index(node.name_span or node.span, name))
+            return None
         words = "1 argument" if arity == 1 else f"{arity} arguments"
-        return _misplaced(scope, messages.wrong_argument_count(node.span, node.name, words, len(arguments)))
+        scope.report(messages.wrong_argument_count(node.span, node.name, words, len(arguments)))
+        return None
     if node.primes and (arity != 1 or name == "stop"):
-        return _misplaced(scope, messages.no_derivative(node.name_span or node.span, node.name))
+        scope.report(messages.no_derivative(node.name_span or node.span, node.name))
+        return None
     if name == "act":
         return _check_act(node, arguments[0], scope, place)
     if name == "stop":
@@ -418,13 +466,15 @@ def _check_function(node: ast.Call, name: str, arguments: list[t.Expr], scope: S
 def _check_act(node: ast.Call, argument: t.Expr, scope: Scope, place: Place) -> t.Expr | None:
     sides = {side for letter in argument.axes if (side := neuron_side(letter, scope))}
     if len(sides) != 1 or "n" not in argument.axes:
-        return _misplaced(scope, messages.act_without_neuron(node.span))
+        scope.report(messages.act_without_neuron(node.span))
+        return None
     return t.Activation(argument.axes, node.span, sides.pop(), node.primes, argument)
 
 
 def _check_reduction(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     if len(node.arguments) != 1:
-        return _misplaced(scope, messages.wrong_argument_count(node.span, node.name, "1 argument", len(node.arguments)))
+        scope.report(messages.wrong_argument_count(node.span, node.name, "1 argument", len(node.arguments)))
+        return None
     good = check_letters(node.indices, scope, place)
     argument = check_expression(node.arguments[0], scope, place)
     if argument is None or not good:
@@ -432,9 +482,11 @@ def _check_reduction(node: ast.Call, scope: Scope, place: Place) -> t.Expr | Non
     names: list[str] = []
     for item in node.indices:
         if not isinstance(item, ast.IndexName):
-            return _misplaced(scope, messages.unknown_index(item.span, str(item.value), scope.index_names()))
+            scope.report(messages.unknown_index(item.span, str(item.value), scope.index_names()))
+            return None
         if item.name not in argument.axes:
-            return _misplaced(scope, messages.absent_reduction(item.span, node.name, item.name))
+            scope.report(messages.absent_reduction(item.span, node.name, item.name))
+            return None
         names.append(item.name)
     axes = argument.axes if node.name == "softmax" else argument.axes - set(names)
     return t.Reduce(axes, node.span, node.name, tuple(names), argument)
@@ -442,9 +494,11 @@ def _check_reduction(node: ast.Call, scope: Scope, place: Place) -> t.Expr | Non
 
 def _check_sample(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     if place.kind != "initial":
-        return _misplaced(scope, messages.sample_misplaced(node.span, node.name))
+        scope.report(messages.sample_misplaced(node.span, node.name))
+        return None
     if len(node.arguments) != 2:
-        return _misplaced(scope, messages.wrong_argument_count(node.span, node.name, "2 arguments", len(node.arguments)))
+        scope.report(messages.wrong_argument_count(node.span, node.name, "2 arguments", len(node.arguments)))
+        return None
     first, second = (check_expression(a, scope, place) for a in node.arguments)
     return None if first is None or second is None else t.Sample(t.NOTHING, node.span, node.name, first, second)
 
@@ -453,7 +507,8 @@ def _check_special(node: ast.Call, name: str, scope: Scope, place: Place) -> t.E
     expected = SPECIAL[name][0]
     if len(node.arguments) != expected:
         words = "1 argument" if expected == 1 else f"{expected} arguments"
-        return _misplaced(scope, messages.wrong_argument_count(node.span, name, words, len(node.arguments)))
+        scope.report(messages.wrong_argument_count(node.span, name, words, len(node.arguments)))
+        return None
     if name == "diff":
         return _check_diff(node, scope, place)
     if name == "grad":
@@ -466,12 +521,14 @@ def _check_change(node: ast.Call, name: str, scope: Scope, place: Place) -> t.Ex
     argument = node.arguments[0]
     if place.kind != "law" or not isinstance(argument, ast.Name):
         help = "`update(w)` stands in `laws`" if name == "update" else "`init(w)` stands in an outer's clauses"
-        return _misplaced(scope, messages.data_misplaced(node.span, name, place.title, help))
+        scope.report(messages.data_misplaced(node.span, name, place.title, help))
+        return None
     if scope.is_poisoned(argument.name):
         return None
     state = scope.states.get(argument.name)
     if state is None and argument.name != "w":
-        return _misplaced(scope, messages.unknown_name(argument.span, argument.name, list(scope.states)))
+        scope.report(messages.unknown_name(argument.span, argument.name, list(scope.states)))
+        return None
     return t.Change(_whole_axes(state), node.span, argument.name)
 
 
@@ -485,13 +542,15 @@ def _check_diff(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     if value is None or variable is None:
         return None
     if not isinstance(variable, (t.StateRef, t.LocalRef)):
-        return _misplaced(scope, messages.diff_variable(node.arguments[1].span))
+        scope.report(messages.diff_variable(node.arguments[1].span))
+        return None
     return t.Diff(variable.axes, node.span, value, variable)
 
 
 def _check_grad(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     if place.kind not in ("parameters", "law"):
-        return _misplaced(scope, messages.grad_misplaced(node.span))
+        scope.report(messages.grad_misplaced(node.span))
+        return None
     value, variable = node.arguments
     name = variable.name if isinstance(variable, ast.Name) else ""
     checked = check_expression(value, scope, place)
@@ -499,7 +558,8 @@ def _check_grad(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
         return None
     known = name == "w" or (place.kind == "law" and name in scope.states)
     if not known or not checked.axes <= {"n"}:
-        return _misplaced(scope, messages.grad_arguments(node.span))
+        scope.report(messages.grad_arguments(node.span))
+        return None
     state = scope.states.get(name) if place.kind == "law" else None
     return t.Grad(_whole_axes(state), node.span, checked, name)
 
@@ -515,7 +575,8 @@ def _check_net(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     known = [f for f in features if f is not None]
     total = sum(f.extent for f in known if isinstance(f.extent, int))
     if total != net.sizes[0]:
-        return _misplaced(scope, messages.net_size(node.span, node.name, net.sizes[0], total))
+        scope.report(messages.net_size(node.span, node.name, net.sizes[0], total))
+        return None
     index = _net_output(node, net, scope)
     if index is False:
         return None
@@ -523,7 +584,7 @@ def _check_net(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     return t.NetCall(axes, node.span, node.name, index, tuple(known))
 
 
-def _net_output(node: ast.Call, net: t.Net, scope: Scope) -> str | int | None | bool:
+def _net_output(node: ast.Call, net: t.Net, scope: Scope) -> str | int | bool | None:
     """Return the index of the output vector (None: a single output), or False after a report."""
     size = net.sizes[-1]
     if not node.indices:
@@ -541,15 +602,25 @@ def _net_output(node: ast.Call, net: t.Net, scope: Scope) -> str | int | None | 
 
 def _check_feature(argument: ast.Expression, scope: Scope, place: Place) -> t.Features | None:
     if isinstance(argument, ast.Call) and argument.name == "concat":
-        if len(argument.indices) != 1 or len(argument.arguments) != 1 or not isinstance(argument.indices[0], ast.IndexName):
-            return _misplaced(scope, messages.wrong_argument_count(argument.span, "concat", "1 index and 1 argument", len(argument.arguments)))
+        if (
+            len(argument.indices) != 1
+            or len(argument.arguments) != 1
+            or not isinstance(argument.indices[0], ast.IndexName)
+        ):
+            scope.report(
+                messages.wrong_argument_count(
+                    argument.span, "concat", "1 index and 1 argument", len(argument.arguments)
+                )
+            )
+            return None
         value = check_expression(argument.arguments[0], scope, place)
         item = argument.indices[0]
         extent = scope.extent(item.name)
         if value is None:
             return None
         if item.name not in value.axes or not isinstance(extent, int):
-            return _misplaced(scope, messages.absent_reduction(item.span, "concat", item.name))
+            scope.report(messages.absent_reduction(item.span, "concat", item.name))
+            return None
         return t.Features(value.axes - {item.name}, argument.span, value, item.name, extent)
     value = check_expression(argument, scope, place)
     return value and t.Features(value.axes, argument.span, value, None, 1)
@@ -558,16 +629,27 @@ def _check_feature(argument: ast.Expression, scope: Scope, place: Place) -> t.Fe
 def _check_solve(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     """`solve[k,l](A[k,l], b[k])`: the x[l] with sum[l](A[k,l] * x[l]) = b[k]."""
     if len(node.indices) != 2 or len(node.arguments) != 2:
-        return _misplaced(scope, messages.wrong_argument_count(node.span, "solve", "2 indices and 2 arguments", len(node.arguments)))
+        scope.report(
+            messages.wrong_argument_count(node.span, "solve", "2 indices and 2 arguments", len(node.arguments))
+        )
+        return None
     good = check_letters(node.indices, scope, place)
     matrix, right = (check_expression(a, scope, place) for a in node.arguments)
     if matrix is None or right is None or not good:
         return None
     row, column = (str(item.name) if isinstance(item, ast.IndexName) else "" for item in node.indices)
-    for letter, item, value in ((row, node.indices[0], matrix), (column, node.indices[1], matrix), (row, node.indices[0], right)):
+    for letter, item, value in (
+        (row, node.indices[0], matrix),
+        (column, node.indices[1], matrix),
+        (row, node.indices[0], right),
+    ):
         if letter not in value.axes:
-            return _misplaced(scope, messages.absent_reduction(item.span, "solve", letter))
+            scope.report(messages.absent_reduction(item.span, "solve", letter))
+            return None
     if scope.extent(row) != scope.extent(column):
-        return _misplaced(scope, messages.extent_mismatch(node.indices[1].span, column, scope.extent(column), "solve", scope.extent(row)))
+        scope.report(
+            messages.extent_mismatch(node.indices[1].span, column, scope.extent(column), "solve", scope.extent(row))
+        )
+        return None
     axes = (matrix.axes | right.axes) - {row} | {column}
     return t.Solve(axes, node.span, matrix, right, row, column)

@@ -10,8 +10,20 @@ from rulec.semantics.constants import evaluate, option_value
 from rulec.source import Diagnostics
 from rulec.syntax import ast
 
-HYPERGRADIENTS = ("unroll", "first_order", "truncated", "forward", "implicit", "neumann", "one_step", "es", "pes", "cma", "evograd",
-                  "finite_difference")
+HYPERGRADIENTS = (
+    "unroll",
+    "first_order",
+    "truncated",
+    "forward",
+    "implicit",
+    "neumann",
+    "one_step",
+    "es",
+    "pes",
+    "cma",
+    "evograd",
+    "finite_difference",
+)
 SETTINGS = ("tasks", "clip", "population", "replicas", "batch", "sigma", "generations")
 OBJECTIVES = ("loss", "error")
 
@@ -25,7 +37,10 @@ _EXAMPLES = {
 
 
 def check_outer(
-    outer: ast.Outer, rules: Mapping[str, ast.Rule], found: Diagnostics, options: Mapping[str, t.OptionValue] | None = None
+    outer: ast.Outer,
+    rules: Mapping[str, ast.Rule],
+    found: Diagnostics,
+    options: Mapping[str, t.OptionValue] | None = None,
 ) -> t.Outer | None:
     """Return the outer step with its options chosen, or None if there was an error."""
     before = len(found.errors)
@@ -45,13 +60,33 @@ def check_outer(
     settings, optimizer = ({}, None)
     if isinstance(by, ast.By):
         settings, optimizer = _settings(by, values, found), _invocation(by.optimizer, values, found)
-    if len(found.errors) > before or inner is None or call is None or method is None or optimizer is None or not isinstance(meta, ast.Meta):
+    if (
+        len(found.errors) > before
+        or inner is None
+        or call is None
+        or method is None
+        or optimizer is None
+        or not isinstance(meta, ast.Meta)
+    ):
         return None
     items = tuple(_invocation(item, values, found) for item in meta.items)
     steps = evaluate(inner.steps, values, found) if inner.steps is not None else 1
     checkpoint = isinstance(through, ast.Through) and any(m.name == "checkpoint" for m in through.modifiers)
-    return t.Outer(outer.name.name, outer.doc, values, call, int(steps) if isinstance(steps, int) else 1, len(inner.plus), items, goals,
-                   method, checkpoint, optimizer, settings, outer.span)
+    return t.Outer(
+        outer.name.name,
+        outer.doc,
+        values,
+        call,
+        int(steps) if isinstance(steps, int) else 1,
+        len(inner.plus),
+        items,
+        goals,
+        method,
+        checkpoint,
+        optimizer,
+        settings,
+        outer.span,
+    )
 
 
 def _options(outer: ast.Outer, given: Mapping[str, t.OptionValue], found: Diagnostics) -> dict[str, t.OptionValue]:
@@ -67,7 +102,13 @@ def _clauses(outer: ast.Outer, found: Diagnostics) -> dict[str, ast.Node]:
     """Return the clauses by keyword; report what is missing or given twice."""
     clauses: dict[str, ast.Node] = {}
     for clause in outer.clauses:
-        keyword = {ast.Inner: "inner", ast.Meta: "meta", ast.Objective: "minimize", ast.Through: "through", ast.By: "by"}.get(type(clause))
+        keyword = {
+            ast.Inner: "inner",
+            ast.Meta: "meta",
+            ast.Objective: "minimize",
+            ast.Through: "through",
+            ast.By: "by",
+        }.get(type(clause))
         if keyword is None:
             continue
         if keyword in clauses and keyword != "minimize":
@@ -138,7 +179,9 @@ def _check_through(through: ast.Through, options: Mapping[str, t.OptionValue], f
     return call
 
 
-def _objective(node: ast.Objective, options: Mapping[str, t.OptionValue], found: Diagnostics) -> tuple[float, str] | None:
+def _objective(
+    node: ast.Objective, options: Mapping[str, t.OptionValue], found: Diagnostics
+) -> tuple[float, str] | None:
     """Read `loss`, `0.5 * loss` or `accuracy` (maximised): a weight and a quantity to be minimised."""
     if node.data is not None and node.data.name not in ("query", "support"):
         found.add(messages.wrong_data(node.data.span, node.data.name, "query"))

@@ -45,8 +45,16 @@ def check_rule(
     if len(found.errors) > before:
         return None
     return t.Rule(
-        rule.name.name, rule.doc, dict(scope.options), dict(scope.extents), tuple(scope.genome.values()), tuple(scope.nets.values()),
-        tuple(scope.states.values()), blocks, laws, rule.span,
+        rule.name.name,
+        rule.doc,
+        dict(scope.options),
+        dict(scope.extents),
+        tuple(scope.genome.values()),
+        tuple(scope.nets.values()),
+        tuple(scope.states.values()),
+        blocks,
+        laws,
+        rule.span,
     )
 
 

@@ -63,10 +63,10 @@ class _Owners:
 
     def take(self, node: ast.Node | None, lost: bool) -> None:
         if node is None:
-            self.holes = True
             if lost or self.rule is None:
                 self.finish()
                 self.lost = True
+            self.holes = True
         elif isinstance(node, _DEFINITIONS):
             self._define(node)
         elif self.rule is not None:

@@ -28,6 +28,7 @@ from rulec.syntax.words import (
 _TOKEN = re.compile(r"\w+|->|<-|:=|\*\*|//|&&|\|\||\+\+|--|[=!<>]=|[-+*/]=|.", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _STATEMENT = re.compile(r"[A-Za-z_]\w*\s*(?:\[[^\]]*\])?\s*(?:[-+*/]?=|:)")
+_NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][0-9]+)?")
 _NUMBER_RUN = re.compile(r"[\w.]+")
 _DOMAINS = ("real", "positive", "unit", "interval")
 _LONGEST_WORD = 40  # no keyword is near a word longer than this
@@ -199,9 +200,9 @@ def _colon(case: Case) -> Diagnostic | None:
 
 def _number(case: Case) -> Diagnostic | None:
     for run in _NUMBER_RUN.finditer(case.source.text, case.line.start, case.line.end):
-        if run.start() < case.position <= run.end() and run.group()[0] in ".0123456789" and run.group() != ".":
-            whole = case.position == run.end() and not run.group().endswith(".")
-            return None if whole else messages.bad_number(case.source.span(run.start(), run.end()))
+        if run.start() <= case.position < run.end() and re.match(r"\.?[0-9]", run.group()):
+            good = _NUMBER.fullmatch(run.group()) is not None
+            return None if good else messages.bad_number(case.source.span(run.start(), run.end()))
     return None
 
 
@@ -221,12 +222,20 @@ def _first_word(case: Case) -> Diagnostic | None:
     if near and case.first_word not in words:
         return messages.unknown_keyword(case.first_span, near[0], "")
     if case.first_word == "net" and "net" in words:
-        return messages.unexpected(case.first_span, "a name, `:` and the sizes of a net", "this", WORD_EXAMPLES["net"])
+        return _net(case)
     if _STATEMENT.match(case.text) and case.symbol != "clause_line":
         return messages.outside_block(case.first_span, case.text)
     return messages.unknown_keyword(
         case.first_span, None, ", ".join(f"`{word}`" for word in words if word not in ("elif", "else"))
     )
+
+
+def _net(case: Case) -> Diagnostic:
+    named = re.match(r"net\s+[A-Za-z_]\w*\s*", case.text)
+    at = case.line.start + (named.end() if named else len("net"))
+    if named:
+        return messages.missing_colon(case.source.span(at, at + 1), "`:` is missing", WORD_EXAMPLES["net"])
+    return messages.unexpected(case.first_span, "a name, `:` and the sizes of a net", "`net`", WORD_EXAMPLES["net"])
 
 
 def _header_inside(case: Case) -> Diagnostic | None:
@@ -254,6 +263,21 @@ def _assignment(case: Case) -> Diagnostic | None:
         return messages.comparison_for_assignment(case.span)
     if case.found in (":=", "<-", "->", ":", "^", "<", "~") and case.after:
         return messages.foreign_assignment(case.span)
+    return None
+
+
+def _round_indices(case: Case) -> Diagnostic | None:
+    """`w(i,j) = 1`: parentheses where a line begins are meant as indices."""
+    if case.found == "(" and "LSQB" in case.expected and _WORD.fullmatch(case.before) and case.symbol != "clause_line":
+        return messages.round_indices(case.span, case.before)
+    return None
+
+
+def _single_equals(case: Case) -> Diagnostic | None:
+    """`if a = b`, or a law `a : b = c`."""
+    condition = case.first_word in ("if", "elif") and case.is_keyword_line
+    if case.found == "=" and (condition or (case.symbol == "law_line" and ":" in case.before)):
+        return None if re.search(r"[=!<>]", case.before) else messages.assignment_for_comparison(case.span)
     return None
 
 
@@ -311,6 +335,8 @@ def _missing_equals(case: Case) -> Diagnostic | None:
 
 def _missing_operator(case: Case) -> Diagnostic | None:
     starts_value = case.found[:1].isalnum() or case.found[:1] in ("_", "(", "[")
+    if case.expected & {"_ON", "_WITH", "_FOR", "_STEPS"}:
+        return None  # one of these words was meant
     if starts_value and "PLUS" in case.expected and case.found not in RESERVED:
         return messages.missing_operator(case.span)
     return None
@@ -318,7 +344,8 @@ def _missing_operator(case: Case) -> Diagnostic | None:
 
 def _unfinished(case: Case) -> Diagnostic | None:
     if case.at_end:
-        return messages.unfinished_line(case.source.span(case.line.end, case.line.end), _in_words(case), case.example)
+        example = "y = a if states == 2 else b" if "_ELSE" in case.expected else case.example
+        return messages.unfinished_line(case.source.span(case.line.end, case.line.end), _in_words(case), example)
     return None
 
 
@@ -344,6 +371,24 @@ def _in_words(case: Case) -> str:
 
 
 _DETECTORS: tuple[Callable[[Case], Diagnostic | None], ...] = (
-    _first_word, _header_inside, _power, _sign, _quotes, _open_bracket, _else_if, _colon, _number, _assignment, _block,
-    _reserved, _chain, _missing_colon, _missing_equals, _missing_operator, _unfinished, _anything,
-)  # fmt: skip
+    _first_word,
+    _header_inside,
+    _power,
+    _sign,
+    _quotes,
+    _open_bracket,
+    _else_if,
+    _colon,
+    _number,
+    _assignment,
+    _round_indices,
+    _single_equals,
+    _block,
+    _reserved,
+    _chain,
+    _missing_colon,
+    _missing_equals,
+    _missing_operator,
+    _unfinished,
+    _anything,
+)

@@ -461,6 +461,26 @@ def comparison_for_assignment(span: Span) -> Diagnostic:
     )
 
 
+def assignment_for_comparison(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "assignment-for-comparison",
+        "a comparison has two signs, `==`",
+        span,
+        "assigns, and nothing is assigned here",
+        help="write `==`",
+    )
+
+
+def round_indices(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "round-indices",
+        f"the indices of `{name}` stand in square brackets",
+        span,
+        "parentheses call a function",
+        help=f"write `{name}[...]`",
+    )
+
+
 def foreign_assignment(span: Span) -> Diagnostic:
     return Diagnostic(
         "foreign-assignment",

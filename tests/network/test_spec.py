@@ -152,6 +152,7 @@ def test_network_passes_through() -> None:
 
 
 def test_specs_do_without_torch() -> None:
-    code = "import sys, rulec.network as n; n.render_network(n.network_from('1x8x8-conv(4)-2')); print('torch' in sys.modules)"
+    code = ("import sys, rulec.network as n; n.render_network(n.network_from('1x8x8-conv(4)-2')); "
+            "print('torch' in sys.modules)")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

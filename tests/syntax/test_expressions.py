@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -85,11 +86,12 @@ def test_what_binds_to_what(text: str, expected: str):
     assert shape(expression(text)) == expected
 
 
-WORDS = (
+WORDS = re.findall(
+    r"\w+",
     "input output forward backward update generate target loss prediction init genome index option rule "
     "outer net neuron synapse broadcast laws repeat from use per layer keep for steps on with plus inner "
-    "meta minimize through by tasks "
-).split()  # noqa: SIM905
+    "meta minimize through by tasks ",
+)
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -83,7 +83,8 @@ def test_index():
 
 def test_genome_entries():
     genome = section(
-        "genome per layer if layered\n  lr : interval(-1, 1) per layer if a == b = 0.1\n  mu[k,l]\n  net f : 1 -> 2\n  net = 1\n"
+        "genome per layer if layered\n  lr : interval(-1, 1) per layer if a == b = 0.1\n"
+        "  mu[k,l]\n  net f : 1 -> 2\n  net = 1\n"
     )
     assert genome.per_layer.condition.name == "layered"
     lr, mu, f, net = genome.entries
@@ -141,7 +142,8 @@ def test_repeat_nests_and_holds_choices():
 
 def test_choices_chain_at_every_level():
     rule = parse(
-        "rule r\nif a\n  neuron\n    x\nelif b\n  option c = 1\nelse\n  update\n    if d\n      x = 1\n    else\n      x = 2\n"
+        "rule r\nif a\n  neuron\n    x\nelif b\n  option c = 1\nelse\n"
+        "  update\n    if d\n      x = 1\n    else\n      x = 2\n"
     ).definitions[0]
     (choice,) = rule.sections
     assert isinstance(choice.then[0], ast.Neuron)

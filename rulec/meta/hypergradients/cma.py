@@ -60,7 +60,7 @@ class Cma(Hypergradient):
         fitness = ranked(score.objective)
         strategy.tell(asked, fitness.tolist())
         free = unflat(strategy.mean[None, : len(search.memory["start"])], search.free)
-        told = torch.cat([search.memory["fitness"], torch.from_numpy(fitness)[None]])
+        told = torch.cat([search.memory["fitness"].cpu(), torch.from_numpy(fitness)[None]])
         return Search(free, {**search.memory, "fitness": told}), _summary(score)
 
     def retired(self, search: Search) -> Tensor:
@@ -74,8 +74,8 @@ class Cma(Hypergradient):
     def _strategy(self, seed: int, memory: dict[str, Tensor]) -> cma.CMAEvolutionStrategy:
         strategy = self._live.get("strategy")
         if strategy is None or strategy.countiter != len(memory["fitness"]):
-            strategy = begin_strategy(memory["start"].numpy(), self.sigma, memory["fitness"].shape[1], seed)
-            for fitness in memory["fitness"].numpy():
+            strategy = begin_strategy(memory["start"].cpu().numpy(), self.sigma, memory["fitness"].shape[1], seed)
+            for fitness in memory["fitness"].cpu().numpy():
                 strategy.tell(strategy.ask(), fitness.tolist())
             self._live["strategy"] = strategy
         return strategy

@@ -70,7 +70,7 @@ def reverse_gradient(problem: Problem, free: Free, number: int, carry: Carry) ->
 
 def clip(gradient: Free, most: float) -> tuple[Free, Tensor]:
     """Scale each member's gradient down to a norm of `most` over all its meta-parameters; also return the norms before."""
-    norm = torch.stack([g.flatten(1).square().sum(1) for g in gradient.values()]).sum(0).sqrt()
+    norm = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in gradient.values()]).sum(0).sqrt()
     factor = (most / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1.0)
     return {name: g * _wide(factor, g) for name, g in gradient.items()}, norm
 

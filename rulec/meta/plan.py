@@ -1,0 +1,111 @@
+"""From the arguments of `meta_train` to a problem, a method and a start: everything is checked here, before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rulec.meta import messages
+from rulec.meta.evaluate import as_members, check_fit
+from rulec.meta.hypergradients import Hypergradient, Settings, hypergradient_of
+from rulec.meta.outer import check_inner, fitted, outer_from, with_rate
+from rulec.meta.parameters import Free, parameters_of, shared_initial
+from rulec.meta.problem import Problem
+from rulec.meta.seeds import derived_seed
+from rulec.runtime.compiled import CompiledRule, Genome
+from rulec.semantics.typed import OptionValue, Outer
+from rulec.source import RuleError
+from rulec.tasks.registry import task_from
+from rulec.tasks.task import Task
+
+CLIP = 10.0
+BATCH = 128
+STEPS = 500
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A problem, how to step through it, and where to begin; `identity` tells runs apart."""
+
+    problem: Problem
+    method: Hypergradient
+    free: Free
+    steps: int
+    identity: dict[str, str]
+
+
+def plan(
+    compiled: CompiledRule, task: str | Task, outer: str | Outer, options: Mapping[str, OptionValue] | None, start: Genome | None, *,
+    steps: int | None, seed: int, batch: int | None, query: int | None, inner_steps: int | None, lr: float | None, clip: float | None,
+    patience: int,
+) -> Plan:
+    """Check and settle everything. Raises `RuleError`."""
+    outer = with_rate(outer_from(outer, compiled, options), lr)
+    check_inner(outer, compiled)
+    task = task_from(task)
+    check_fit(compiled, task)
+    clip = float(_chosen(clip, outer, "clip", CLIP))
+    if not clip > 0:
+        raise RuleError([messages.not_positive(None, "clip", clip)])
+    method = hypergradient_of(outer, Settings(clip, _count("patience", patience, 1), compiled.population))
+    step = replace(fitted(outer, compiled), population=method.members(compiled.population))
+    genome = _started(start, step, outer, seed)
+    parameters = parameters_of(outer, step)
+    problem = Problem(
+        step, task, outer, parameters, genome, seed, _count("inner_steps", outer.steps if inner_steps is None else inner_steps, 0),
+        _count("batch", _chosen(batch, outer, "batch", BATCH), 1), None if query is None else _count("query", query, 1),
+    )
+    free = parameters.free(genome, shared_initial(step, parameters.initial, derived_seed("initial", seed)))
+    count = _count("steps", _chosen(steps, outer, "generations", STEPS), 0)
+    return Plan(problem, method, {name: value.detach() for name, value in free.items()}, count, _identity(problem, clip, patience, genome))
+
+
+def _chosen(given: object, outer: Outer, name: str, default: object) -> object:
+    return given if given is not None else outer.settings.get(name, default)
+
+
+def _count(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise RuleError([messages.wrong_number(name, value, least)])
+    return value
+
+
+def _started(start: Genome | None, step: CompiledRule, outer: Outer, seed: int) -> Genome:
+    """Return the genomes at the start, (members, ...): drawn or given, with the values that the `inner` clause sets."""
+    genome = step.init_genome(seed) if start is None else as_members(step, start)
+    count = step.population or 1
+    for name, value in genome.items():
+        if len(value) not in (1, count):
+            raise RuleError([messages.wrong_start(name, value.shape, (count, *value.shape[1:]))])
+        genome[name] = value.expand(count, *value.shape[1:]).clone()
+        if start is None and name in outer.inner.settings:
+            genome[name].fill_(float(outer.inner.settings[name]))
+    return genome
+
+
+def _identity(problem: Problem, clip: float, patience: int, genome: Genome) -> dict[str, str]:
+    """Return what two runs must share to be the same run, however long."""
+    step = problem.step
+    network = hashlib.sha256(repr((step.network.layers, step.network.connections)).encode()).hexdigest()[:12]
+    parts: dict[str, object] = {
+        "rule": step.program.name, "rule hash": step.rule_hash, "options": json.dumps(step.program.options, sort_keys=True),
+        "network": f"{step.network.spec} ({network})", "loss": step.loss, "population": step.population, "tasks": step.tasks,
+        "replicas": step.replicas, "dtype": step.dtype, "task": json.dumps(problem.task.describe(), sort_keys=True, default=str),
+        "outer": problem.outer, "seed": problem.seed, "inner_steps": problem.inner_steps, "batch": problem.batch, "query": problem.query,
+        "clip": clip if math.isfinite(clip) else "none", "patience": patience, "start": _digest(genome),
+    }
+    return {name: str(value) for name, value in parts.items()}
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    content = hashlib.sha256()
+    for name in sorted(tensors):
+        content.update(name.encode())
+        content.update(tensors[name].detach().to("cpu", torch.float64).contiguous().numpy().tobytes())
+    return content.hexdigest()[:12]

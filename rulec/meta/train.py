@@ -1,0 +1,172 @@
+"""Meta-learn the genome of a rule: `meta_train`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rulec.meta import messages
+from rulec.meta.atomic import write_atomically
+from rulec.meta.checkpoint import Checkpoint, checkpoints_in, load_checkpoint, save_checkpoint
+from rulec.meta.conclusion import conclude
+from rulec.meta.evaluate import Setting, measure
+from rulec.meta.history import History
+from rulec.meta.hypergradients.interface import Search
+from rulec.meta.interrupt import Interruption
+from rulec.meta.plan import Plan, plan
+from rulec.meta.result import MetaResult
+from rulec.meta.tensorboard import event_writer, write_row
+from rulec.runtime.compiled import CompiledRule, Genome
+from rulec.semantics.typed import OptionValue, Outer
+from rulec.source import RuleError
+from rulec.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever shows it. Lists have a place per member; `seconds` counts from the start of the call."""
+
+    done: int
+    steps: int
+    loss: list[float]
+    accuracy: list[float]
+    held_out_accuracy: list[float] | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How often things are done that do not change the result."""
+
+    log_every: int
+    held_out_every: int
+    save_every: int
+    episodes: int
+    progress: Callable[[Progress], None] | None
+
+
+def meta_train(
+    compiled: CompiledRule,
+    task: str | Task,
+    outer: str | Outer = "adam",
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    batch: int | None = None,
+    query: int | None = None,
+    inner_steps: int | None = None,
+    lr: float | None = None,
+    clip: float | None = None,
+    options: Mapping[str, OptionValue] | None = None,
+    start: Genome | None = None,
+    resume: bool = False,
+    patience: int = 10,
+    progress: Callable[[Progress], None] | None = None,
+    log_every: int = 10,
+    held_out_every: int = 0,
+    save_every: int = 50,
+    episodes: int = 16,
+    tensorboard: bool = False,
+) -> MetaResult:
+    """Meta-learn the genomes of a compiled rule on the meta-training part of a task.
+
+    Each of `steps` meta-steps draws fresh synapses and fresh data, lets every member of the population make `inner_steps` weight
+    updates on the support, judges it on the query, and moves its genome as the outer step says. `outer` is the name of one in the
+    rule's file or shipped, `FILE:NAME`, or a typed one; `batch`, `inner_steps`, `lr` and `clip` take the place of its own numbers.
+    `start` gives genomes to begin with. With `out`, checkpoints, the history and the best genome are written there, and `resume`
+    goes on from the last checkpoint, bit for bit as if there had been no break. The first Ctrl-C ends after the step under way.
+
+    Raises `RuleError` for everything that does not fit, and if no member is left (`all-members-diverged`).
+    """
+    made = plan(compiled, task, outer, options, start, steps=steps, seed=seed, batch=batch, query=query, inner_steps=inner_steps,
+                lr=lr, clip=clip, patience=patience)
+    folder = _folder(out, resume)
+    habits = Habits(log_every, held_out_every, save_every, episodes, progress)
+    begun = _begin(made, folder, resume)
+    with Interruption() as interruption:
+        done = _run(made, begun, folder, habits, interruption)
+    if folder is not None and done.done != begun.done:
+        save_checkpoint(folder, done)
+    if folder is not None:
+        _write_history(folder, done.history, tensorboard)
+    _check_left(made, done.search, patience)
+    return conclude(made, done, folder, episodes, done.done < made.steps)
+
+
+def _folder(out: str | Path | None, resume: bool) -> Path | None:
+    if out is None:
+        if resume:
+            raise RuleError([messages.resume_without_folder()])
+        return None
+    folder = Path(out)
+    if not resume and folder.is_dir() and checkpoints_in(folder):
+        raise RuleError([messages.folder_in_use(folder)])
+    return folder
+
+
+def _begin(made: Plan, folder: Path | None, resume: bool) -> Checkpoint:
+    """Return the state of the run at its start; it is saved at once, so that there is always something to resume."""
+    if resume:
+        assert folder is not None
+        return load_checkpoint(folder, made.identity, made.problem.step.device)
+    begun = Checkpoint(0, made.method.begin(made.problem, made.free), History(), made.identity)
+    if folder is not None:
+        save_checkpoint(folder, begun)
+    return begun
+
+
+def _run(made: Plan, begun: Checkpoint, folder: Path | None, habits: Habits, interruption: Interruption) -> Checkpoint:
+    search, history, done = begun.search, begun.history, begun.done
+    started = time.monotonic()
+    while done < made.steps and not interruption.asked and not _none_left(made, search):
+        search, row = made.method.step(made.problem, search, done)
+        history.rows.append(row)
+        done += 1
+        shown = _held_out(made, search, habits) if _due(done, habits.held_out_every) else None
+        if shown is not None:
+            history.held_out_at.append(done)
+            history.held_out_rows.append(shown)
+        if habits.progress is not None and (_due(done, habits.log_every) or done == made.steps):
+            habits.progress(Progress(done, made.steps, row.loss.tolist(), row.accuracy.tolist(), None if shown is None else shown[1].tolist(),
+                                     time.monotonic() - started))
+        if folder is not None and _due(done, habits.save_every) and done < made.steps:
+            save_checkpoint(folder, Checkpoint(done, search, history, made.identity))
+    return Checkpoint(done, search, history, made.identity)
+
+
+def _due(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
+
+
+def _none_left(made: Plan, search: Search) -> bool:
+    return bool((made.method.retired(search) >= 0).all())
+
+
+def _check_left(made: Plan, search: Search, patience: int) -> None:
+    if _none_left(made, search):
+        raise RuleError([messages.all_retired(made.method.retired(search).tolist(), patience)])
+
+
+def _held_out(made: Plan, search: Search, habits: Habits) -> Tensor:
+    """Return loss and accuracy on held-out data after `inner_steps` updates: (2, members)."""
+    problem = made.problem
+    setting = Setting((problem.inner_steps,), habits.episodes, problem.batch, problem.query, problem.seed)
+    genome = problem.parameters.genome(search.free, problem.fixed)
+    found = measure(problem.step, genome, problem.task, setting, problem.parameters.initial_state(search.free))
+    return torch.stack([found.loss[0].mean(1), found.accuracy[0].mean(1)])
+
+
+def _write_history(folder: Path, history: History, tensorboard: bool) -> None:
+    records = history.records()
+    write_atomically(folder / "history.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
+    if tensorboard:
+        with event_writer(folder) as writer:
+            for record in records:
+                write_row(writer, record)
