@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("rulec", deadline=None)  # how long one example takes says more about the machine
+settings.load_profile("rulec")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

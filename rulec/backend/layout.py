@@ -63,7 +63,9 @@ def parameter_slots(network: Network, prefix: str, state: State | None = None) -
         labels, shape = weight_labels(connection)
         slots.append(Slot(f"{prefix}.{connection.name}.weight", _anonymous(len(shape)), shape, state, connection))
         if connection.bias:
-            slots.append(Slot(f"{prefix}.{connection.name}.bias", ("p0",), (connection.weights.outputs,), state, connection))  # type: ignore[union-attr]
+            slots.append(
+                Slot(f"{prefix}.{connection.name}.bias", ("p0",), (connection.weights.outputs,), state, connection)
+            )  # type: ignore[union-attr]
     for layer in network.layers:
         if layer.norm is not None and layer.norm.affine:
             shape = layer.shape if layer.norm.kind == "layer" else layer.shape[:1]
@@ -92,7 +94,14 @@ def _slots_of(state: State, network: Network) -> Iterator[Slot]:
     if state.kind == "neuron" and state.keep:
         for layer in network.layers:
             places = ("j",) if len(layer.shape) == 1 else ("j", "jy", "jx")
-            yield Slot(f"{state.name}.{layer.name}", (*state.indices, "n", *places), (*shape, -1, *layer.shape), state, None, layer)
+            yield Slot(
+                f"{state.name}.{layer.name}",
+                (*state.indices, "n", *places),
+                (*shape, -1, *layer.shape),
+                state,
+                None,
+                layer,
+            )
     elif state.kind == "synapse" and state.sides == "p":
         yield from parameter_slots(network, state.name, state)
     elif state.kind == "synapse" and len(state.sides) == 2:
@@ -101,4 +110,6 @@ def _slots_of(state: State, network: Network) -> Iterator[Slot]:
             yield Slot(f"{state.name}.{connection.name}", (*state.indices, *labels), (*shape, *own), state, connection)
     elif state.kind == "synapse":
         for layer in layers_with_weights(network):
-            yield Slot(f"{state.name}.{layer.name}", (*state.indices, "j"), (*shape, layer.shape[0]), state, None, layer)
+            yield Slot(
+                f"{state.name}.{layer.name}", (*state.indices, "j"), (*shape, layer.shape[0]), state, None, layer
+            )

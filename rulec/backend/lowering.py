@@ -9,7 +9,15 @@ import torch
 from torch import fx
 
 from rulec.backend import messages, units
-from rulec.backend.layout import Slot, extent_size, genome_slots, layers_with_weights, parameter_slots, state_slots, weight_labels
+from rulec.backend.layout import (
+    Slot,
+    extent_size,
+    genome_slots,
+    layers_with_weights,
+    parameter_slots,
+    state_slots,
+    weight_labels,
+)
 from rulec.backend.losses import loss_slope, sample_loss
 from rulec.backend.maps import CannotMap, ConvMaps, contract_labels
 from rulec.backend.paths import PathMap, neuron_labels
@@ -50,7 +58,9 @@ def lower_step(program: Program, network: Network, loss: str, leading: dict[str,
     return _Lowering(program, network, loss, leading, dtype).step()
 
 
-def lower_prediction(program: Program, network: Network, loss: str, leading: dict[str, int], dtype: torch.dtype) -> Lowered:
+def lower_prediction(
+    program: Program, network: Network, loss: str, leading: dict[str, int], dtype: torch.dtype
+) -> Lowered:
     """Return the graph of the prediction alone. Raises `RuleError` if it depends on the target."""
     return _Lowering(program, network, loss, leading, dtype).predict()
 
@@ -69,11 +79,15 @@ class _View:
     def place(self) -> str:
         if self.parameter is not None:
             return self.parameter.name.split(".", 1)[1]
-        return self.connection.name if self.connection is not None else self.layer.name if self.layer is not None else ""
+        return (
+            self.connection.name if self.connection is not None else self.layer.name if self.layer is not None else ""
+        )
 
 
 class _Lowering:
-    def __init__(self, program: Program, network: Network, loss: str, leading: dict[str, int], dtype: torch.dtype) -> None:
+    def __init__(
+        self, program: Program, network: Network, loss: str, leading: dict[str, int], dtype: torch.dtype
+    ) -> None:
         self.program, self.network, self.loss_name = program, network, loss
         self.leading = tuple(a for a in LEADING if a in leading)
         declared = [*program.extents]
@@ -134,7 +148,10 @@ class _Lowering:
     def _full(self, value: Value, labels: tuple[str, ...]) -> Value:
         """Give a result all its axes, leading ones too."""
         wanted = (*self.leading, *labels)
-        sizes = [self._batch() if x == "n" else self.network.output.shape[0] if x == "j" else self.emit.sizes[x] for x in wanted]
+        sizes = [
+            self._batch() if x == "n" else self.network.output.shape[0] if x == "j" else self.emit.sizes[x]
+            for x in wanted
+        ]
         return value if value.labels == wanted else self.emit.expanded(value, wanted, sizes)
 
     def _stored(self, slot: Slot, value: Value) -> Any:
@@ -238,7 +255,9 @@ class _Lowering:
             if len(write.side.split(",")) == 2:
                 for connection in self.network.weighted:
                     value = self._value(write.value, self._shared_view(block, connection=connection))
-                    new[f"{write.name}.{connection.name}"] = self._named(write, self._as_kernel(value, connection, write), f"{connection.name}_new")
+                    new[f"{write.name}.{connection.name}"] = self._named(
+                        write, self._as_kernel(value, connection, write), f"{connection.name}_new"
+                    )
             else:
                 for layer in layers_with_weights(self.network):
                     value = self._value(write.value, self._shared_view(block, layer=layer, side=write.side))
@@ -255,7 +274,9 @@ class _Lowering:
             self._views: dict[tuple[str, str], _View] = {}
         return self._views
 
-    def _shared_view(self, block: Block, connection: Connection | None = None, layer: Layer | None = None, side: str = "") -> _View:
+    def _shared_view(
+        self, block: Block, connection: Connection | None = None, layer: Layer | None = None, side: str = ""
+    ) -> _View:
         """Return one view per place for the whole block, so that its writes share what they compute."""
         key = (connection.name if connection else layer.name if layer else "", side)
         if key not in self.views:
@@ -308,7 +329,9 @@ class _Lowering:
             return
         labels = set(self.emit.union(*values))
         if "q" in labels and ("n" in labels or "i" in labels) or {"iy", "jy"} <= labels or {"i", "j"} <= labels:
-            raise RuleError([messages.cannot_map(op.span, self._where(view.connection), "varies with sample and synapse at once")])
+            raise RuleError(
+                [messages.cannot_map(op.span, self._where(view.connection), "varies with sample and synapse at once")]
+            )
 
     def _leaves_layer(self, op: Op, view: _View) -> bool:
         if self.running == "update":
@@ -318,8 +341,14 @@ class _Lowering:
     def _across(self, op: Op, view: _View) -> Value:
         """Evaluate a reduction on each connection of the layer, and add up."""
         assert view.layer is not None
-        connections = self.network.incoming(view.layer.name) if view.side == "j" else self.network.outgoing(view.layer.name)
-        parts = [p for c in connections if (p := self._back_to_layer(self._value(op, _View(connection=c)), c, view)) is not None]
+        connections = (
+            self.network.incoming(view.layer.name) if view.side == "j" else self.network.outgoing(view.layer.name)
+        )
+        parts = [
+            p
+            for c in connections
+            if (p := self._back_to_layer(self._value(op, _View(connection=c)), c, view)) is not None
+        ]
         if not parts:
             return self.emit.number(0.0)
         if len(parts) > 1 and not (op.name == "contract" and not set(op["means"]) & {"i", "j"}):
@@ -336,7 +365,9 @@ class _Lowering:
         assert view.layer is not None
         if "q" in value.labels:
             raise RuleError([messages.cannot_map(self.emit.span, self._where(connection), "a sum over weights alone")])
-        if "n" not in value.labels or len([x for x in value.labels if x in ("i", "iy", "ix")]) != len(connection.input_shape):
+        if "n" not in value.labels or len([x for x in value.labels if x in ("i", "iy", "ix")]) != len(
+            connection.input_shape
+        ):
             value = self._as_image(value, "i", connection.input_shape)
         return self._path(connection).adjoint(view.layer.name, value)
 
@@ -400,7 +431,9 @@ class _Lowering:
                 continue
             if isinstance(index, int):
                 axis = value.labels.index(name)
-                value = self.emit.make(tuple(x for x in value.labels if x != name), torch.select, value.node, axis, index)
+                value = self.emit.make(
+                    tuple(x for x in value.labels if x != name), torch.select, value.node, axis, index
+                )
             elif index != name:
                 table[name] = index
         return self.emit.canonical(Value(self.emit, value.node, tuple(table.get(x, x) for x in value.labels)))
@@ -434,7 +467,9 @@ class _Lowering:
 
     def _require_dense(self, connection: Connection, op: Op) -> None:
         if isinstance(connection.weights, Conv):
-            raise RuleError([messages.cannot_map(op.span, self._where(connection), "an index over other neurons of the layer")])
+            raise RuleError(
+                [messages.cannot_map(op.span, self._where(connection), "an index over other neurons of the layer")]
+            )
 
     def _side(self, letter: str) -> str:
         owner = self.program.extents.get(letter)
@@ -464,7 +499,9 @@ class _Lowering:
         images: dict[str, Value] = {}
         for source in connection.sources:
             value = self._relabelled(self.neurons[(name, source)], "j", "i")
-            images[source] = value if self._is_whole(value, source) else self._as_image(value, "i", self.network.layer(source).shape)
+            images[source] = (
+                value if self._is_whole(value, source) else self._as_image(value, "i", self.network.layer(source).shape)
+            )
         return self._path(connection).apply(images)
 
     def _is_whole(self, value: Value, layer: str) -> bool:
@@ -516,7 +553,9 @@ class _Lowering:
 
     def _op_act(self, op: Op, view: _View) -> Value:
         layer = self._owner(op, view)
-        return units.activate(self.emit, layer, self._value(op.args[0], view), op["side"], self._affine(layer, op["side"]))
+        return units.activate(
+            self.emit, layer, self._value(op.args[0], view), op["side"], self._affine(layer, op["side"])
+        )
 
     def _op_slope(self, op: Op, view: _View) -> Value:
         layer = self._owner(op, view)
@@ -537,7 +576,10 @@ class _Lowering:
         if layer.norm is None or not layer.norm.affine:
             return None
         ends = neuron_labels(side, layer.shape if layer.norm.kind == "layer" else layer.shape[:1])
-        scale, shift = (Value(self.emit, self.state[f"network.{layer.name}.{x}"].node, (*self.leading, *ends)) for x in ("scale", "shift"))
+        scale, shift = (
+            Value(self.emit, self.state[f"network.{layer.name}.{x}"].node, (*self.leading, *ends))
+            for x in ("scale", "shift")
+        )
         return scale, shift
 
     # --- Reductions ---
@@ -568,7 +610,9 @@ class _Lowering:
     def _reduced(self, op: Op, view: _View) -> set[str]:
         """Return the labels that a reduction removes: places go with the sample, and with a layer seen as a whole."""
         labels = set(op["indices"])
-        lateral = view.side in labels if view.layer is not None else view.connection is not None and whole_layer(op, "j")
+        lateral = (
+            view.side in labels if view.layer is not None else view.connection is not None and whole_layer(op, "j")
+        )
         if "n" in labels or lateral:
             labels |= {"iy", "ix", "jy", "jx"}
         return labels
@@ -589,13 +633,23 @@ class _Lowering:
             if "i" in labels:
                 labels = labels - {"i"} | {"q", "ky", "kx"}
         elif "i" in labels or ("n" in labels and "iy" in value.labels):
-            raise RuleError([messages.cannot_map(op.span, self._where(view.connection), f"`{op['operator']}` over what each weight sees")])
+            raise RuleError(
+                [
+                    messages.cannot_map(
+                        op.span, self._where(view.connection), f"`{op['operator']}` over what each weight sees"
+                    )
+                ]
+            )
         return labels
 
     def _divisor(self, indices: tuple[str, ...], view: _View) -> Value:
         total = self.emit.number(1.0)
         for index in indices:
-            count = Value(self.emit, self._batch(), ()) if index == "n" else self.emit.number(float(self._count(index, view)))
+            count = (
+                Value(self.emit, self._batch(), ())
+                if index == "n"
+                else self.emit.number(float(self._count(index, view)))
+            )
             total = count if total.is_number and total.node == 1.0 else total * count
         return total
 
@@ -641,7 +695,9 @@ class _Lowering:
         for index, number in op["at"]:
             if index in value.labels:
                 axis = value.labels.index(index)
-                value = self.emit.make(tuple(x for x in value.labels if x != index), torch.select, value.node, axis, number)
+                value = self.emit.make(
+                    tuple(x for x in value.labels if x != index), torch.select, value.node, axis, number
+                )
         return value
 
     def _op_insert(self, op: Op, view: _View) -> Value:
@@ -713,8 +769,13 @@ class _Lowering:
 
     def _op_net(self, op: Op, view: _View) -> Value:
         net = next(n for n in self.program.nets if n.name == op["name"])
-        weights = [(self._net_weight(f"{net.name}.{k}.weight", net.per_layer, view), self._net_weight(f"{net.name}.{k}.bias", net.per_layer, view))
-                   for k in range(len(net.sizes) - 1)]
+        weights = [
+            (
+                self._net_weight(f"{net.name}.{k}.weight", net.per_layer, view),
+                self._net_weight(f"{net.name}.{k}.bias", net.per_layer, view),
+            )
+            for k in range(len(net.sizes) - 1)
+        ]
         hidden = self._features(op, view)
         labels = hidden.labels[:-1]
         for k, (weight, bias) in enumerate(weights):
@@ -734,7 +795,9 @@ class _Lowering:
         columns: list[Value] = []
         for index, argument in zip(op["features"], op.args, strict=True):
             value = self._value(argument, view)
-            columns += [value] if index is None else [self._component(value, index, k) for k in range(self.emit.sizes[index])]
+            columns += (
+                [value] if index is None else [self._component(value, index, k) for k in range(self.emit.sizes[index])]
+            )
         labels = self.emit.union(*columns)
         if "P" in self.leading and "P" not in labels:
             labels = ("P", *labels)
@@ -748,7 +811,11 @@ class _Lowering:
         if "P" not in weight.labels:
             node = emit.call(torch.add, emit.call(torch.matmul, hidden.node, weight.node), bias.node)
             return Value(emit, node, hidden.labels)
-        flat = emit.call(torch.flatten, hidden.node, 1, -2) if len(hidden.labels) > 2 else emit.call(torch.unsqueeze, hidden.node, 1)
+        flat = (
+            emit.call(torch.flatten, hidden.node, 1, -2)
+            if len(hidden.labels) > 2
+            else emit.call(torch.unsqueeze, hidden.node, 1)
+        )
         out = emit.call(torch.baddbmm, emit.call(torch.unsqueeze, bias.node, 1), flat, weight.node)
         if len(hidden.labels) == 2:
             return Value(emit, emit.call(torch.squeeze, out, 1), hidden.labels)

@@ -82,7 +82,9 @@ class ConvMaps:
         kernel = [f for f in factors if _KERNEL & set(f.labels)]
         pre = [f for f in factors if _PRE & set(f.labels) and f not in kernel]
         post = [f for f in factors if _POST & set(f.labels) and f not in kernel and f not in pre]
-        mixed = [f for f in factors if (_PRE & set(f.labels) and _POST & set(f.labels)) or (f in kernel and "n" in f.labels)]
+        mixed = [
+            f for f in factors if (_PRE & set(f.labels) and _POST & set(f.labels)) or (f in kernel and "n" in f.labels)
+        ]
         if mixed:
             raise CannotMap("a nonlinear function of both neurons")
         small = [f for f in factors if f not in kernel and f not in pre and f not in post]
@@ -143,7 +145,9 @@ class ConvMaps:
     def _sizes(self, labels: Sequence[str]) -> list[int]:
         return [self.emit.sizes[label] for label in labels]
 
-    def _image(self, value: Value, shared: list[str], own: list[str], ends: tuple[str, ...], shape: tuple[int, ...]) -> object:
+    def _image(
+        self, value: Value, shared: list[str], own: list[str], ends: tuple[str, ...], shape: tuple[int, ...]
+    ) -> object:
         """Lay a neuron value out as (own * n, shared * features, height, width)."""
         labels = (*own, "n", *shared, *ends)
         sizes = [*self._sizes(own), -1, *self._sizes(shared), *shape]
@@ -164,8 +168,17 @@ class ConvMaps:
         moved = self.emit.call(torch.permute, split, (0, 2, 3, 1, 4, 5, 6))
         return self.emit.call(torch.reshape, moved, (a * w.outputs, c * w.inputs // g, *w.kernel))
 
-    def _restore(self, node: object, shared: list[str], kernel: list[str], neuron: list[str], features: int, side: str,
-                 shape: tuple[int, int], needed: set[str]) -> Value:
+    def _restore(
+        self,
+        node: object,
+        shared: list[str],
+        kernel: list[str],
+        neuron: list[str],
+        features: int,
+        side: str,
+        shape: tuple[int, int],
+        needed: set[str],
+    ) -> Value:
         """From (neuron * n, shared * groups * kernel * features / groups, height, width) back to labels."""
         emit, g = self.emit, self.weights.groups
         d, a, c = self._size(neuron), self._size(shared), self._size(kernel)
@@ -181,7 +194,9 @@ class ConvMaps:
         shared, own, other = self._labels(kernel, image, needed)
         x = self._image(image, shared, other, ("i", "iy", "ix"), self.seen)
         k = self._kernel(kernel, shared, own, output_first=True)
-        node = self.emit.call(functional.conv2d, x, k, None, w.stride, w.padding, w.dilation, self._size(shared) * w.groups)
+        node = self.emit.call(
+            functional.conv2d, x, k, None, w.stride, w.padding, w.dilation, self._size(shared) * w.groups
+        )
         return self._restore(node, shared, own, other, w.outputs, "j", out_size(w, *self.seen[1:]), needed)
 
     def _return(self, kernel: Value, image: Value, needed: set[str]) -> Value:
@@ -192,10 +207,21 @@ class ConvMaps:
         k = self._kernel(kernel, shared, own, output_first=False)
         extra = tuple(
             size - ((p - 1) * s - 2 * pad + dil * (kk - 1) + 1)
-            for size, p, s, pad, dil, kk in zip(self.seen[1:], places, w.stride, w.padding, w.dilation, w.kernel, strict=True)
+            for size, p, s, pad, dil, kk in zip(
+                self.seen[1:], places, w.stride, w.padding, w.dilation, w.kernel, strict=True
+            )
         )
         node = self.emit.call(
-            functional.conv_transpose2d, d, k, None, w.stride, w.padding, extra, self._size(shared) * w.groups, w.dilation)
+            functional.conv_transpose2d,
+            d,
+            k,
+            None,
+            w.stride,
+            w.padding,
+            extra,
+            self._size(shared) * w.groups,
+            w.dilation,
+        )
         return self._restore(node, shared, own, other, w.inputs, "i", (self.seen[1], self.seen[2]), needed)
 
     def _outer(self, pre: Value, post: Value, needed: set[str], has_post: bool) -> Value:

@@ -6,27 +6,54 @@ from rulec.source import Diagnostic, Span
 
 
 def cannot_map(span: Span | None, where: str, why: str) -> Diagnostic:
-    return Diagnostic("cannot-map", f"this expression cannot be computed on {where}", span, why,
-                      notes=("on convolutions a rule acts through the three bilinear maps: `sum[i](w * x)`, `sum[j](w * d)`, `sum[n](x * d)`",),
-                      help="write it with these maps, or use dense layers")
+    return Diagnostic(
+        "cannot-map",
+        f"this expression cannot be computed on {where}",
+        span,
+        why,
+        notes=(
+            "on convolutions a rule acts through the three bilinear maps: `sum[i](w * x)`, `sum[j](w * d)`, `sum[n](x * d)`",
+        ),
+        help="write it with these maps, or use dense layers",
+    )
 
 
 def ambiguous_layer_value(span: Span | None, name: str, layer: str, count: int) -> Diagnostic:
-    return Diagnostic("ambiguous-per-layer", f"`{name}` has one value per connection, and {count} of them meet at layer `{layer}`", span,
-                      "which connection?", help="move it inside the sum over the connection's neurons")
+    return Diagnostic(
+        "ambiguous-per-layer",
+        f"`{name}` has one value per connection, and {count} of them meet at layer `{layer}`",
+        span,
+        "which connection?",
+        help="move it inside the sum over the connection's neurons",
+    )
 
 
 def several_connections(span: Span | None, operator: str, layer: str) -> Diagnostic:
-    return Diagnostic("several-connections", f"`{operator}` is not defined over several connections, as they meet at layer `{layer}`", span,
-                      "only `sum` adds up over connections", help="use `sum`, or a network whose layers have one incoming connection each")
+    return Diagnostic(
+        "several-connections",
+        f"`{operator}` is not defined over several connections, as they meet at layer `{layer}`",
+        span,
+        "only `sum` adds up over connections",
+        help="use `sum`, or a network whose layers have one incoming connection each",
+    )
 
 
 def slope_of_norm(span: Span | None, layer: str, what: str) -> Diagnostic:
-    return Diagnostic("no-slope", f"the derivative of layer `{layer}` is not one number per neuron", span, f"the layer has {what}",
-                      notes=("a product `act'(z) * e` is understood as the transposed Jacobian; the bare derivative is not",),
-                      help="multiply it with what is sent back, in one expression, or use a network without normalisation there")
+    return Diagnostic(
+        "no-slope",
+        f"the derivative of layer `{layer}` is not one number per neuron",
+        span,
+        f"the layer has {what}",
+        notes=("a product `act'(z) * e` is understood as the transposed Jacobian; the bare derivative is not",),
+        help="multiply it with what is sent back, in one expression, or use a network without normalisation there",
+    )
 
 
 def prediction_reads_target(span: Span | None, rule: str) -> Diagnostic:
-    return Diagnostic("target-leak", f"the prediction of rule `{rule}` depends on the target", span, "would not be known when predicting",
-                      help="set `prediction` before the target enters")
+    return Diagnostic(
+        "target-leak",
+        f"the prediction of rule `{rule}` depends on the target",
+        span,
+        "would not be known when predicting",
+        help="set `prediction` before the target enters",
+    )

@@ -27,7 +27,14 @@ def executable(lowered: Lowered, backend: str, name: str = "Step") -> Graph:
     return module if backend == "fx" else torch.compile(module, dynamic=False, fullgraph=True)
 
 
-def arguments(lowered: Lowered, genome: dict[str, Tensor], state: dict[str, Tensor], x: Tensor, y: Tensor, t: Tensor,
-              noise: Sequence[Tensor]) -> list[Any]:
+def arguments(
+    lowered: Lowered,
+    genome: dict[str, Tensor],
+    state: dict[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    t: Tensor,
+    noise: Sequence[Tensor],
+) -> list[Any]:
     """Lay the arguments out in the order of the graph's placeholders."""
     return [*(genome[s.name] for s in lowered.genome), *(state[s.name] for s in lowered.state), x, y, t, *noise]

@@ -44,7 +44,8 @@ class PathMap:
             image = self._apply(path.source, signal)
             flat = self._planes(image, path_shape(self.network, path.source))
             pooled = self.emit.call(
-                functional.max_pool2d, flat, path.kernel, path.stride, path.padding, return_indices=True)
+                functional.max_pool2d, flat, path.kernel, path.stride, path.padding, return_indices=True
+            )
             winners = self.emit.call(operator.getitem, pooled, 1)
             self.winners[id(path)] = self._restored(winners, image, path_shape(self.network, path))
 
@@ -85,7 +86,9 @@ class PathMap:
                     total = total + self._apply(source, images)
                 return total
             case Flatten(source=source):
-                return self._restored(self._apply(source, images).node, self._apply(source, images), path_shape(self.network, path))
+                return self._restored(
+                    self._apply(source, images).node, self._apply(source, images), path_shape(self.network, path)
+                )
             case Pad(source=source, amounts=amounts):
                 image = self._apply(source, images)
                 return self.emit.make(image.labels, functional.pad, image.node, amounts)
@@ -106,7 +109,9 @@ class PathMap:
         shape, out = path_shape(self.network, path.source), path_shape(self.network, path)
         if path.kind == "avg":
             flat = self._planes(image, shape)
-            node = self.emit.call(functional.avg_pool2d, flat, path.kernel, path.stride, path.padding, False, path.count_include_pad)
+            node = self.emit.call(
+                functional.avg_pool2d, flat, path.kernel, path.stride, path.padding, False, path.count_include_pad
+            )
             return self._restored(node, image, out)
         flat = self.emit.call(torch.flatten, image.node, -2)
         winners = self._winners(path, image)
@@ -163,15 +168,26 @@ class PathMap:
             flat = self._planes(back, out)
             batch = self.emit.call(torch.Tensor.size, flat, 0)
             like = self.emit.call(torch.Tensor.new_zeros, flat, (batch, 1, *shape[1:]))
-            node = self.emit.call(torch.ops.aten.avg_pool2d_backward.default, flat, like, path.kernel, path.stride, path.padding,
-                                  False, path.count_include_pad, None)
+            node = self.emit.call(
+                torch.ops.aten.avg_pool2d_backward.default,
+                flat,
+                like,
+                path.kernel,
+                path.stride,
+                path.padding,
+                False,
+                path.count_include_pad,
+                None,
+            )
             return self._restored(node, back, shape)
         winners = self.winners[id(path)]
         labels = self.emit.union(back, winners)
         front = [-1 if label == "n" else self.emit.sizes[label] for label in labels if label not in _ENDS]
         back = self.emit.expanded(back, labels, [*front, *out])
         flat = self.emit.call(torch.flatten, back.node, -2)
-        zeros = self.emit.call(torch.Tensor.new_zeros, flat, (*self._sizes_of(flat, len(labels) - 2), shape[1] * shape[2]))
+        zeros = self.emit.call(
+            torch.Tensor.new_zeros, flat, (*self._sizes_of(flat, len(labels) - 2), shape[1] * shape[2])
+        )
         node = self.emit.call(torch.scatter_add, zeros, -1, self._winners(path, back), flat)
         return self._restored(node, back, shape)
 

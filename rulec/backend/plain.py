@@ -62,7 +62,9 @@ class Plain:
         everything = set().union(*(f.labels for f in factors))
         if isinstance(connection.weights, Conv):
             drop = drop | ({"q", "ky", "kx"} if "i" in drop else set())
-            return ConvMaps(self.emit, connection.weights, connection.input_shape).contract(factors, tuple(everything - drop))
+            return ConvMaps(self.emit, connection.weights, connection.input_shape).contract(
+                factors, tuple(everything - drop)
+            )
         return contract_labels(self.emit, factors, tuple(everything - drop))
 
     def _send(self, connection: Connection) -> Value:
@@ -105,7 +107,9 @@ class Plain:
             return
         z = self.before[layer.name]
         plain = Layer(layer.name, layer.shape, layer.activation)
-        inner = units.pull_back(self.emit, plain, units.normalise(self.emit, layer, z, "j", affine), arriving, "j", None)
+        inner = units.pull_back(
+            self.emit, plain, units.normalise(self.emit, layer, z, "j", affine), arriving, "j", None
+        )
         unit = units.normalise(self.emit, layer, z, "j", None)
         over = ["n"] if layer.norm is not None and layer.norm.kind == "layer" else ["n", "jy", "jx"]
         gradient[f"{layer.name}.scale"] = self.emit.reduce("sum", inner * unit, over)
@@ -129,4 +133,3 @@ class Plain:
             if part is not None:
                 part = self._turn(part, "i", "j")
                 back[source] = part if source not in back else back[source] + part
-

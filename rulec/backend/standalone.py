@@ -17,8 +17,16 @@ from torch.nn import functional, grad
 from rulec.backend.lowering import Lowered
 
 _INFIX: dict[Callable[..., Any], tuple[str, int]] = {
-    operator.add: ("+", 1), operator.sub: ("-", 1), operator.mul: ("*", 2), operator.truediv: ("/", 2), operator.pow: ("**", 4),
-    operator.lt: ("<", 0), operator.le: ("<=", 0), operator.gt: (">", 0), operator.ge: (">=", 0), operator.eq: ("==", 0),
+    operator.add: ("+", 1),
+    operator.sub: ("-", 1),
+    operator.mul: ("*", 2),
+    operator.truediv: ("/", 2),
+    operator.pow: ("**", 4),
+    operator.lt: ("<", 0),
+    operator.le: ("<=", 0),
+    operator.gt: (">", 0),
+    operator.ge: (">=", 0),
+    operator.eq: ("==", 0),
     operator.ne: ("!=", 0),
 }
 _LONGEST = 100

@@ -22,7 +22,11 @@ def _mean(emit: Emitter, layer: Layer, value: Value, side: str) -> Value:
     kind = layer.norm.kind
     if kind == "group":
         return _group_mean(emit, layer, value, side)
-    over = {"batch": ["n", *_places(value, side)], "instance": _places(value, side), "layer": [side, *_places(value, side)]}[kind]
+    over = {
+        "batch": ["n", *_places(value, side)],
+        "instance": _places(value, side),
+        "layer": [side, *_places(value, side)],
+    }[kind]
     return emit.reduce("mean", value, over)
 
 

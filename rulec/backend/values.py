@@ -24,20 +24,37 @@ LEADING = ("P", "T", "R")
 PLACES = ("iy", "ix", "jy", "jx")
 
 _INFIX: dict[str, Callable[..., Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "pow": operator.pow, "neg": operator.neg,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "pow": operator.pow,
+    "neg": operator.neg,
 }
 
 
-
 _PRIMITIVES: dict[str, Callable[..., Any]] = {
-    "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu,
-    "softplus": functional.softplus, "sqrt": torch.sqrt, "abs": torch.abs, "sign": torch.sign, "sin": torch.sin, "cos": torch.cos,
+    "exp": torch.exp,
+    "log": torch.log,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "softplus": functional.softplus,
+    "sqrt": torch.sqrt,
+    "abs": torch.abs,
+    "sign": torch.sign,
+    "sin": torch.sin,
+    "cos": torch.cos,
     "erf": torch.erf,
 }
 
 _COMPARISONS: dict[str, Callable[..., Any]] = {
-    "less": operator.lt, "less_equal": operator.le, "greater": operator.gt, "greater_equal": operator.ge,
-    "equal": operator.eq, "not_equal": operator.ne,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
 }
 
 
@@ -95,7 +112,25 @@ class Emitter:
         self.dtype = dtype
         self.sizes = dict(sizes)  # of leading axes and declared indices
         self.span: Span | None = None
-        order = [*LEADING, *declared, "n", "i", "iy", "ix", "j", "jy", "jx", "p0", "p1", "p2", "p3", "q", "ky", "kx", "*"]
+        order = [
+            *LEADING,
+            *declared,
+            "n",
+            "i",
+            "iy",
+            "ix",
+            "j",
+            "jy",
+            "jx",
+            "p0",
+            "p1",
+            "p2",
+            "p3",
+            "q",
+            "ky",
+            "kx",
+            "*",
+        ]
         self.known: dict[Any, fx.Node] = {}
         self.rank = {label: place for place, label in enumerate(order)}
 
@@ -218,7 +253,9 @@ class Emitter:
             "max": lambda: self.call(torch.amax, value.node, dims),
             "min": lambda: self.call(torch.amin, value.node, dims),
             "var": lambda: self.call(torch.var, value.node, dims, correction=0),
-            "norm": lambda: self.call(torch.sqrt, self.call(torch.sum, self.call(operator.mul, value.node, value.node), dims)),
+            "norm": lambda: self.call(
+                torch.sqrt, self.call(torch.sum, self.call(operator.mul, value.node, value.node), dims)
+            ),
         }
         return Value(self, functions[name](), rest)
 

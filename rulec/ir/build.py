@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rulec.ir.differentiate import differentiate
-from rulec.ir.graph import Block, Op, Program, Repeat, Write, constant, map_blocks, pointwise, reduce, walk_ops, with_args
+from rulec.ir.graph import (
+    Block,
+    Op,
+    Program,
+    Repeat,
+    Write,
+    constant,
+    map_blocks,
+    pointwise,
+    reduce,
+    walk_ops,
+    with_args,
+)
 from rulec.ir.passes.pullback import pull_back_activations
 from rulec.ir.verifier import verify
 from rulec.semantics import messages
@@ -90,7 +102,9 @@ class _BlockBuilder:
         state = self.rule.state(statement.name)
         pairs = tuple(zip(state.indices, statement.indices, strict=True))
         fixed = tuple((own, item) for own, item in pairs if isinstance(item, int))
-        renames = tuple((item, own) for own, item in pairs if isinstance(item, str) and item != own and item in value.axes)
+        renames = tuple(
+            (item, own) for own, item in pairs if isinstance(item, str) and item != own and item in value.axes
+        )
         value = rename(value, renames)
         if not fixed:
             return value
@@ -122,14 +136,19 @@ class _BlockBuilder:
     def _stateref(self, node: t.StateRef, statistic: bool) -> Op:
         value = self._current(node)
         if value is None:
-            return Op("state", (), (("name", node.name), ("side", node.side), ("indices", node.indices)), node.axes, node.span)
+            return Op(
+                "state", (), (("name", node.name), ("side", node.side), ("indices", node.indices)), node.axes, node.span
+            )
         if node.side == "p":
             return value
         pairs = tuple(zip(self.rule.state(node.name).indices, node.indices, strict=True))
         fixed = tuple((own, item) for own, item in pairs if isinstance(item, int) and own in value.axes)
         if fixed:
             value = Op("take", (value,), (("at", fixed),), value.axes - {own for own, _ in fixed}, node.span)
-        return rename(value, tuple((own, item) for own, item in pairs if isinstance(item, str) and own != item and own in value.axes))
+        return rename(
+            value,
+            tuple((own, item) for own, item in pairs if isinstance(item, str) and own != item and own in value.axes),
+        )
 
     def _current(self, node: t.StateRef) -> Op | None:
         """Return the value assigned earlier in this block, if any; a lateral letter reads it renamed."""
@@ -248,7 +267,10 @@ class _BlockBuilder:
         fixed = tuple((own, item) for own, item in pairs if isinstance(item, int) and own in value.axes)
         if fixed:
             value = Op("take", (value,), (("at", fixed),), value.axes - {own for own, _ in fixed}, read.span)
-        return rename(value, tuple((own, item) for own, item in pairs if isinstance(item, str) and own != item and own in value.axes))
+        return rename(
+            value,
+            tuple((own, item) for own, item in pairs if isinstance(item, str) and own != item and own in value.axes),
+        )
 
     def _grad(self, node: t.Grad, statistic: bool) -> Op:
         return Op("grad", (), (("name", node.name),), frozenset("p"), node.span)
@@ -260,7 +282,9 @@ class _BlockBuilder:
     def _netcall(self, node: t.NetCall, statistic: bool) -> Op:
         args = tuple(self.expression(f.value, statistic) for f in node.arguments)
         features = tuple(f.index for f in node.arguments)
-        return Op("net", args, (("name", node.name), ("index", node.index), ("features", features)), node.axes, node.span)
+        return Op(
+            "net", args, (("name", node.name), ("index", node.index), ("features", features)), node.axes, node.span
+        )
 
     def _solve(self, node: t.Solve, statistic: bool) -> Op:
         args = (self.expression(node.matrix, statistic), self.expression(node.right, statistic))

@@ -142,5 +142,8 @@ _RULES: dict[str, Callable[[Op, Op], Cotangents]] = {
     "loss": _loss,
     "act": _act,
     "slope": _slope,
-    **{name: lambda op, c: (None,) * len(op.args) for name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "not")},
+    **{
+        name: lambda op, c: (None,) * len(op.args)
+        for name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "not")
+    },
 }

@@ -111,7 +111,13 @@ def reduce(operator: str, indices: Iterable[str], argument: Op, places: bool = F
     if not names:
         return argument
     axes = argument.axes if operator == "softmax" else argument.axes - set(names)
-    return Op("reduce", (argument,), (("operator", operator), ("indices", names), ("places", places)), axes, span or argument.span)
+    return Op(
+        "reduce",
+        (argument,),
+        (("operator", operator), ("indices", names), ("places", places)),
+        axes,
+        span or argument.span,
+    )
 
 
 def with_args(op: Op, args: tuple[Op, ...]) -> Op:
@@ -129,7 +135,11 @@ def with_args(op: Op, args: tuple[Op, ...]) -> Op:
     if op.name == "rename":
         pairs = tuple((old, new) for old, new in op["letters"] if old in whole)
         table = dict(pairs)
-        return Op("rename", args, (("letters", pairs),), frozenset(table.get(a, a) for a in whole), op.span) if pairs else args[0]
+        return (
+            Op("rename", args, (("letters", pairs),), frozenset(table.get(a, a) for a in whole), op.span)
+            if pairs
+            else args[0]
+        )
     if op.name in ("insert", "net", "solve", "loss", "loss_slope"):
         return Op(op.name, args, op.attributes, op.axes, op.span)
     return Op(op.name, args, op.attributes, whole, op.span)
@@ -156,7 +166,13 @@ def _reduce_again(op: Op, argument: Op) -> Op:
     return value
 
 
-def contract(factors: Iterable[Op], indices: Iterable[str], means: Iterable[str] = (), places: bool = False, span: Span | None = None) -> Op:
+def contract(
+    factors: Iterable[Op],
+    indices: Iterable[str],
+    means: Iterable[str] = (),
+    places: bool = False,
+    span: Span | None = None,
+) -> Op:
     """Sum the product of the factors over the indices; average over those in `means`."""
     args, names = tuple(factors), tuple(indices)
     whole: Axes = frozenset().union(*(a.axes for a in args))
@@ -237,9 +253,7 @@ def walk_blocks(blocks: Iterable[Block | Repeat]) -> Iterator[Block]:
 
 
 def map_blocks(blocks: Iterable[Block | Repeat], change: Callable[[Block], Block]) -> tuple[Block | Repeat, ...]:
-    return tuple(
-        Repeat(b.count, map_blocks(b.body, change)) if isinstance(b, Repeat) else change(b) for b in blocks
-    )
+    return tuple(Repeat(b.count, map_blocks(b.body, change)) if isinstance(b, Repeat) else change(b) for b in blocks)
 
 
 def walk_ops(roots: Iterable[Op], stop: Container[int] = ()) -> Iterator[Op]:

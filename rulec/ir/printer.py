@@ -11,7 +11,9 @@ def render_program(program: Program) -> str:
     lines += [f"  index {name} : {extent}" for name, extent in program.extents.items()]
     for entry in program.genome:
         domain = f" : {entry.domain}" if entry.domain.name != "real" else ""
-        lines.append(f"  genome {entry.name}{_brackets(entry.indices)}{domain}{' per layer' if entry.per_layer else ''}")
+        lines.append(
+            f"  genome {entry.name}{_brackets(entry.indices)}{domain}{' per layer' if entry.per_layer else ''}"
+        )
     lines += [f"  net {net.name} : {' -> '.join(map(str, net.sizes))} ({net.activation})" for net in program.nets]
     lines += [f"  {state.kind} {render_state(state)}" for state in program.states]
     counter = [0]

@@ -5,15 +5,47 @@ from __future__ import annotations
 from rulec.ir.graph import Block, Op, Program, walk_blocks, walk_ops
 from rulec.semantics.operators import POINTWISE
 
-ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "pow": 2, "neg": 1, "not": 1, "less": 2, "less_equal": 2,
-              "greater": 2, "greater_equal": 2, "equal": 2, "not_equal": 2}
+ARITHMETIC = {
+    "add": 2,
+    "sub": 2,
+    "mul": 2,
+    "div": 2,
+    "pow": 2,
+    "neg": 1,
+    "not": 1,
+    "less": 2,
+    "less_equal": 2,
+    "greater": 2,
+    "greater_equal": 2,
+    "equal": 2,
+    "not_equal": 2,
+}
 
 _ATTRIBUTES = {
-    "constant": {"value"}, "genome": {"name", "indices"}, "state": {"name", "side", "indices"}, "input": {"letter"},
-    "target": {"letter"}, "prediction": {"letter"}, "loss": set(), "loss_slope": {"letter"}, "time": set(), "extent": {"index"},
-    "position": {"index"}, "noise": {"site"}, "act": {"side"}, "slope": {"side", "order"}, "pullback": {"side"},
-    "reduce": {"operator", "indices", "places"}, "contract": {"indices", "means", "places"}, "take": {"at"}, "insert": {"at"},
-    "rename": {"letters"}, "net": {"name", "index", "features"}, "solve": {"row", "column"}, "stop": set(), "grad": {"name"},
+    "constant": {"value"},
+    "genome": {"name", "indices"},
+    "state": {"name", "side", "indices"},
+    "input": {"letter"},
+    "target": {"letter"},
+    "prediction": {"letter"},
+    "loss": set(),
+    "loss_slope": {"letter"},
+    "time": set(),
+    "extent": {"index"},
+    "position": {"index"},
+    "noise": {"site"},
+    "act": {"side"},
+    "slope": {"side", "order"},
+    "pullback": {"side"},
+    "reduce": {"operator", "indices", "places"},
+    "contract": {"indices", "means", "places"},
+    "take": {"at"},
+    "insert": {"at"},
+    "rename": {"letters"},
+    "net": {"name", "index", "features"},
+    "solve": {"row", "column"},
+    "stop": set(),
+    "grad": {"name"},
 }
 
 
@@ -51,7 +83,11 @@ def _verify_op(op: Op, program: Program) -> None:
         _require(set(op["indices"]) <= op.args[0].axes, op, "reduces an index that is not there")
     if op.name == "contract":
         whole = frozenset().union(*(a.axes for a in op.args))
-        _require(set(op["indices"]) <= whole and op.axes == whole - set(op["indices"]), op, "indices do not match its arguments")
+        _require(
+            set(op["indices"]) <= whole and op.axes == whole - set(op["indices"]),
+            op,
+            "indices do not match its arguments",
+        )
 
 
 def _verify_writes(block: Block, program: Program) -> None:

@@ -44,15 +44,17 @@ class History:
         columns = {name: self.column(name) for name in COLUMNS}
         return {**columns, "held_out": held_out, "held_out_at": torch.tensor(self.held_out_at, dtype=torch.int64)}
 
+    def record(self, number: int) -> dict[str, object]:
+        """Return meta-step `number`, counted from zero, as a plain record for files: lists with a place per member."""
+        row = self.rows[number]
+        record: dict[str, object] = {"step": number + 1, **{name: getattr(row, name).tolist() for name in COLUMNS}}
+        if number + 1 in self.held_out_at:
+            loss, accuracy = self.held_out_rows[self.held_out_at.index(number + 1)].tolist()
+            record |= {"held_out_loss": loss, "held_out_accuracy": accuracy}
+        return record
+
     def records(self) -> list[dict[str, object]]:
-        """Return one plain record per meta-step, for files: lists with a place per member."""
-        columns = {name: self.column(name).tolist() for name in COLUMNS}
-        records: list[dict[str, object]] = [
-            {"step": k + 1, **{name: values[k] for name, values in columns.items()}} for k in range(len(self.rows))]
-        for step, row in zip(self.held_out_at, self.held_out_rows, strict=True):
-            if step > 0:
-                records[step - 1] |= {"held_out_loss": row[0].tolist(), "held_out_accuracy": row[1].tolist()}
-        return records
+        return [self.record(number) for number in range(len(self.rows))]
 
 
 def history_from(tensors: dict[str, Tensor]) -> History:

@@ -131,8 +131,8 @@ def no_checkpoint_found(folder: Path) -> Diagnostic:
                       help="start one: leave `resume` out")
 
 
-def resume_without_folder() -> Diagnostic:
-    return Diagnostic("resume-without-folder", "`resume` needs the folder of the run", help="give the same `out` as before")
+def folder_missing(what: str) -> Diagnostic:
+    return Diagnostic("no-folder", f"`{what}` needs the folder of the run", help="give `out`, the folder of its files")
 
 
 def folder_in_use(folder: Path) -> Diagnostic:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +28,9 @@ from rulec.runtime.compiled import CompiledRule, Genome
 from rulec.semantics.typed import OptionValue, Outer
 from rulec.source import RuleError
 from rulec.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Habits:
     save_every: int
     episodes: int
     progress: Callable[[Progress], None] | None
+    events: SummaryWriter | None
 
 
 def meta_train(
@@ -87,23 +93,22 @@ def meta_train(
     """
     made = plan(compiled, task, outer, options, start, steps=steps, seed=seed, batch=batch, query=query, inner_steps=inner_steps,
                 lr=lr, clip=clip, patience=patience)
-    folder = _folder(out, resume)
-    habits = Habits(log_every, held_out_every, save_every, episodes, progress)
-    begun = _begin(made, folder, resume)
-    with Interruption() as interruption:
-        done = _run(made, begun, folder, habits, interruption)
-    if folder is not None and done.done != begun.done:
-        save_checkpoint(folder, done)
-    if folder is not None:
-        _write_history(folder, done.history, tensorboard)
+    folder = _folder(out, resume, tensorboard)
+    with ExitStack() as stack:
+        events = stack.enter_context(event_writer(folder)) if tensorboard and folder is not None else None
+        habits = Habits(log_every, held_out_every, save_every, episodes, progress, events)
+        begun = _begin(made, folder, resume)
+        done = _run(made, begun, folder, habits, stack.enter_context(Interruption()))
+        if folder is not None:
+            _save_end(folder, begun, done)
     _check_left(made, done.search, patience)
     return conclude(made, done, folder, episodes, done.done < made.steps)
 
 
-def _folder(out: str | Path | None, resume: bool) -> Path | None:
+def _folder(out: str | Path | None, resume: bool, tensorboard: bool) -> Path | None:
     if out is None:
-        if resume:
-            raise RuleError([messages.resume_without_folder()])
+        if resume or tensorboard:
+            raise RuleError([messages.folder_missing("resume" if resume else "tensorboard")])
         return None
     folder = Path(out)
     if not resume and folder.is_dir() and checkpoints_in(folder):
@@ -136,6 +141,8 @@ def _run(made: Plan, begun: Checkpoint, folder: Path | None, habits: Habits, int
         if habits.progress is not None and (_due(done, habits.log_every) or done == made.steps):
             habits.progress(Progress(done, made.steps, row.loss.tolist(), row.accuracy.tolist(), None if shown is None else shown[1].tolist(),
                                      time.monotonic() - started))
+        if habits.events is not None and (_due(done, habits.log_every) or shown is not None):
+            write_row(habits.events, history.record(done - 1))
         if folder is not None and _due(done, habits.save_every) and done < made.steps:
             save_checkpoint(folder, Checkpoint(done, search, history, made.identity))
     return Checkpoint(done, search, history, made.identity)
@@ -163,10 +170,8 @@ def _held_out(made: Plan, search: Search, habits: Habits) -> Tensor:
     return torch.stack([found.loss[0].mean(1), found.accuracy[0].mean(1)])
 
 
-def _write_history(folder: Path, history: History, tensorboard: bool) -> None:
-    records = history.records()
-    write_atomically(folder / "history.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
-    if tensorboard:
-        with event_writer(folder) as writer:
-            for record in records:
-                write_row(writer, record)
+def _save_end(folder: Path, begun: Checkpoint, done: Checkpoint) -> None:
+    if done.done != begun.done:
+        save_checkpoint(folder, done)
+    lines = (json.dumps(record) + "\n" for record in done.history.records())
+    write_atomically(folder / "history.jsonl", "".join(lines).encode())

@@ -183,7 +183,7 @@ def _norm(step: Step, shape: Shape) -> Norm:
 
 def _pool(draft: Draft, signal: Signal, step: Step) -> Signal:
     kind = "avg" if step.kind == "avgpool" else "max"
-    kernel, padding = step.pair("kernel"), (0, 0)
+    kernel, padding = step.pair("kernel"), step.pair("padding")
     if 2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]:
         raise RuleError([messages.pool_padding(step.at("padding"), padding, kernel)])
     pool = partial(Pool, kind=kind, kernel=kernel, stride=step.pair("stride", kernel), padding=padding)

@@ -23,8 +23,12 @@ def pool_windows(path: Pool, shape: tuple[int, ...]) -> list[tuple[int, int, lis
     for r in range(rows):
         for c in range(columns):
             top, left = r * path.stride[0] - path.padding[0], c * path.stride[1] - path.padding[1]
-            cells = [(y, x) for y in range(top, top + path.kernel[0]) for x in range(left, left + path.kernel[1])
-                     if 0 <= y < height and 0 <= x < width]
+            cells = [
+                (y, x)
+                for y in range(top, top + path.kernel[0])
+                for x in range(left, left + path.kernel[1])
+                if 0 <= y < height and 0 <= x < width
+            ]
             windows.append((r, c, cells))
     return windows
 

@@ -37,8 +37,15 @@ class Result:
 
 
 def interpret(
-    program: Program, network: Network, loss: str, genome: Tensors, state: Tensors, x: np.ndarray, y: np.ndarray,
-    step: int = 1, noise: NoiseSource | None = None,
+    program: Program,
+    network: Network,
+    loss: str,
+    genome: Tensors,
+    state: Tensors,
+    x: np.ndarray,
+    y: np.ndarray,
+    step: int = 1,
+    noise: NoiseSource | None = None,
 ) -> Result:
     """Run one step. `noise(name, shape)` supplies normal numbers for the named site."""
     return _Run(program, network, loss, genome, dict(state), x, y, step, noise).result()
@@ -56,8 +63,18 @@ class _View:
 
 
 class _Run:
-    def __init__(self, program: Program, network: Network, loss: str, genome: Tensors, state: dict[str, np.ndarray],
-                 x: np.ndarray, y: np.ndarray, step: int, noise: NoiseSource | None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        network: Network,
+        loss: str,
+        genome: Tensors,
+        state: dict[str, np.ndarray],
+        x: np.ndarray,
+        y: np.ndarray,
+        step: int,
+        noise: NoiseSource | None,
+    ) -> None:
         self.program, self.network, self.loss_name = program, network, loss
         self.genome, self.state, self.x, self.y, self.step, self.noise = genome, state, x, y, step, noise
         self.batch = x.shape[0]
@@ -115,7 +132,9 @@ class _Run:
             for layer in self.network.layers:
                 value = self.neurons[(declared.name, layer.name)]
                 places = int(np.prod(layer.shape[1:]))
-                full = np.broadcast_to(value.spread((*declared.indices, "n", "j", "@")), (*extents, self.batch, layer.shape[0], places))
+                full = np.broadcast_to(
+                    value.spread((*declared.indices, "n", "j", "@")), (*extents, self.batch, layer.shape[0], places)
+                )
                 self.state[f"{declared.name}.{layer.name}"] = full.reshape(*extents, self.batch, *layer.shape).copy()
 
     def _run_input(self, block: Block) -> None:
@@ -154,7 +173,9 @@ class _Run:
                 for connection in self.network.weighted:
                     view = _View(connection=connection)
                     key = f"{write.name}.{connection.name}"
-                    new[key] = self._store_synapse(connection, declared.indices, self._value(write.value, view, "update"), self.state[key])
+                    new[key] = self._store_synapse(
+                        connection, declared.indices, self._value(write.value, view, "update"), self.state[key]
+                    )
             else:
                 for layer in self._layers_with_weights():
                     key = f"{write.name}.{layer.name}"
@@ -166,7 +187,9 @@ class _Run:
     def _layers_with_weights(self) -> list[Layer]:
         return [layer for layer in self.network.layers if any(c.weights for c in self.network.incoming(layer.name))]
 
-    def _store_synapse(self, connection: Connection, indices: tuple[str, ...], value: Array, before: np.ndarray) -> np.ndarray:
+    def _store_synapse(
+        self, connection: Connection, indices: tuple[str, ...], value: Array, before: np.ndarray
+    ) -> np.ndarray:
         matrix = value.spread((*indices, "i", "j"))
         if not isinstance(connection.weights, Conv):
             return np.broadcast_to(matrix, before.shape).copy()
@@ -229,8 +252,10 @@ class _Run:
             return value
         assert view.layer is not None
         rest = tuple(a for a in value.axes if a not in ("n", "@", "i"))
-        data = np.broadcast_to(value.spread(("n", "@", "i", *rest)), (
-            self.batch, self._places(connection), value.size("i"), *(value.size(a) for a in rest)))
+        data = np.broadcast_to(
+            value.spread(("n", "@", "i", *rest)),
+            (self.batch, self._places(connection), value.size("i"), *(value.size(a) for a in rest)),
+        )
         if isinstance(connection.weights, Conv):
             seen = geometry.fold(connection.weights, data, *connection.input_shape[1:])
         else:
@@ -251,7 +276,9 @@ class _Run:
             for name in connection.sources:
                 value = self.neurons[(self.signal, name)] if self.signal else scalar(0.0)
                 for index in [a for a in value.axes if a not in ("n", "j", "@")]:
-                    value = Array(tuple(a for a in value.axes if a != index), np.take(value.data, 0, value.axes.index(index)))
+                    value = Array(
+                        tuple(a for a in value.axes if a != index), np.take(value.data, 0, value.axes.index(index))
+                    )
                 images[name] = to_images(value, self.network.layer(name).shape, self.batch, ())
             self.paths[connection.name] = geometry.PathMap(connection.path, images)
         return self.paths[connection.name]
@@ -274,7 +301,9 @@ class _Run:
             return self.network.connections.index(view.connection)
         if view.parameter:
             owner = view.parameter.split(".")[0]
-            names = [c.name if c.name == owner else c.target if c.target == owner else "" for c in self.network.connections]
+            names = [
+                c.name if c.name == owner else c.target if c.target == owner else "" for c in self.network.connections
+            ]
             return names.index(owner)
         assert view.layer is not None
         near = self.network.incoming(view.layer.name) if view.side == "j" else self.network.outgoing(view.layer.name)
@@ -293,7 +322,9 @@ class _Run:
             return self._synapse(declared.indices, name, side.split(","), indices, view)
         return self._neuron(declared.indices, name, side, indices, view)
 
-    def _synapse(self, own: tuple[str, ...], name: str, letters: list[str], indices: tuple[str | int, ...], view: _View) -> Array:
+    def _synapse(
+        self, own: tuple[str, ...], name: str, letters: list[str], indices: tuple[str | int, ...], view: _View
+    ) -> Array:
         if len(letters) == 2:
             connection = view.connection
             assert connection is not None
@@ -317,7 +348,9 @@ class _Run:
         owner = self.program.extents.get(letter)
         return str(owner) if owner in ("i", "j") else letter
 
-    def _neuron(self, own: tuple[str, ...], name: str, letter: str, indices: tuple[str | int, ...], view: _View) -> Array:
+    def _neuron(
+        self, own: tuple[str, ...], name: str, letter: str, indices: tuple[str | int, ...], view: _View
+    ) -> Array:
         side = self._side(letter)
         if view.layer is not None:
             value = self.neurons[(name, view.layer.name)]
@@ -340,8 +373,10 @@ class _Run:
         rest = tuple(a for a in own if any(a in v.axes for v in values.values()))
         sizes = {a: next(v.size(a) for v in values.values() if a in v.axes) for a in rest}
         images = {
-            s: np.broadcast_to(to_images(v, self.network.layer(s).shape, self.batch, rest),
-                               (self.batch, *self.network.layer(s).shape, *(sizes[a] for a in rest)))
+            s: np.broadcast_to(
+                to_images(v, self.network.layer(s).shape, self.batch, rest),
+                (self.batch, *self.network.layer(s).shape, *(sizes[a] for a in rest)),
+            )
             for s, v in values.items()
         }
         seen = self._path(connection).apply(images)
@@ -350,7 +385,12 @@ class _Run:
         return from_images(seen, ("n", "j", "@"), rest, connection.input_shape)
 
     def _op_input(self, op: Op, view: _View, kind: str) -> Array:
-        return from_images(self.x.reshape(self.batch, *self.network.input.shape), ("n", op["letter"], "@"), (), self.network.input.shape)
+        return from_images(
+            self.x.reshape(self.batch, *self.network.input.shape),
+            ("n", op["letter"], "@"),
+            (),
+            self.network.input.shape,
+        )
 
     def _op_target(self, op: Op, view: _View, kind: str) -> Array:
         return Array(("n", op["letter"]), self.y)
@@ -404,7 +444,9 @@ class _Run:
 
     def _op_noise(self, op: Op, view: _View, kind: str) -> Array:
         assert self.noise is not None, "this rule draws noise"
-        place = view.parameter or (view.connection.name if view.connection is not None else view.layer.name if view.layer else "")
+        place = view.parameter or (
+            view.connection.name if view.connection is not None else view.layer.name if view.layer else ""
+        )
         name = f"noise{op['site']}.{self.run_count}.{place}"
         declared = tuple(a for a in sorted(op.axes) if a not in ("n", "i", "j", "p"))
         lead = tuple(self._extent_of(self.program.extents[a]) for a in declared)
@@ -462,7 +504,12 @@ class _Run:
     def _without_margin(self, value: Array, view: _View) -> Array:
         """What a kernel sees beyond the edge of the image is zero, whatever function is applied to presynaptic values."""
         connection = view.connection
-        if connection is None or not isinstance(connection.weights, Conv) or not {"@", "i"} <= set(value.axes) or "j" in value.axes:
+        if (
+            connection is None
+            or not isinstance(connection.weights, Conv)
+            or not {"@", "i"} <= set(value.axes)
+            or "j" in value.axes
+        ):
             return value
         inside = geometry.unfold(connection.weights, np.ones((1, *connection.input_shape)))[0]
         return combine(np.multiply, value, Array(("@", "i"), inside))
@@ -484,7 +531,10 @@ class _Run:
         return combine(lambda v: v / count, total)
 
     def _op_contract(self, op: Op, view: _View, kind: str) -> Array:
-        value = combine(lambda *factors: np.prod(np.broadcast_arrays(*factors), axis=0), *(self._value(a, view, kind) for a in op.args))
+        value = combine(
+            lambda *factors: np.prod(np.broadcast_arrays(*factors), axis=0),
+            *(self._value(a, view, kind) for a in op.args),
+        )
         axes = self._reduced(op, value, view)
         total = reduce_axes("sum", value, axes)
         divisor = float(np.prod([value.size(index) for index in op["means"] if index in value.axes]))
@@ -504,7 +554,10 @@ class _Run:
         before, value = (self._value(a, view, kind) for a in op.args)
         fixed = dict(op["at"])
         axes = union(before, value, *(Array((i,), np.zeros(self._count(i, view))) for i in fixed))
-        sizes = [max([a.size(x) for a in (before, value) if x in a.axes] + ([self._count(x, view)] if x in fixed else [])) for x in axes]
+        sizes = [
+            max([a.size(x) for a in (before, value) if x in a.axes] + ([self._count(x, view)] if x in fixed else []))
+            for x in axes
+        ]
         data = np.broadcast_to(before.spread(axes), sizes).copy()
         place = tuple(fixed.get(a, slice(None)) for a in axes)
         inner = value.spread(tuple(a for a in axes if a not in fixed))
@@ -521,10 +574,14 @@ class _Run:
         columns: list[Array] = []
         for index, argument in zip(op["features"], op.args, strict=True):
             value = self._value(argument, view, kind)
-            columns += [value] if index is None else [
-                Array(tuple(a for a in value.axes if a != index), np.take(value.data, k, value.axes.index(index)))
-                for k in range(value.size(index))
-            ]
+            columns += (
+                [value]
+                if index is None
+                else [
+                    Array(tuple(a for a in value.axes if a != index), np.take(value.data, k, value.axes.index(index)))
+                    for k in range(value.size(index))
+                ]
+            )
         axes = union(*columns)
         hidden = np.stack(np.broadcast_arrays(*(c.spread(axes) for c in columns)), axis=-1)
         net = next(n for n in self.program.nets if n.name == op["name"])
@@ -542,7 +599,9 @@ class _Run:
         a = matrix.spread((*rest, op["row"], op["column"]))
         b = right.spread((*rest, op["row"]))
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-1])
-        solution = np.linalg.solve(np.broadcast_to(a, (*lead, *a.shape[-2:])), np.broadcast_to(b, (*lead, b.shape[-1]))[..., None])
+        solution = np.linalg.solve(
+            np.broadcast_to(a, (*lead, *a.shape[-2:])), np.broadcast_to(b, (*lead, b.shape[-1]))[..., None]
+        )
         return Array((*rest, op["column"]), solution[..., 0])
 
 

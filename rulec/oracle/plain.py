@@ -76,7 +76,9 @@ def _forward(network: Network, state: Tensors, x: np.ndarray) -> _Trace:
             trace.paths[connection.name] = PathMap(connection.path, trace.after)
             total = total + _send(connection, trace.paths[connection.name].apply(trace.after), state, layer)
         trace.before[layer.name] = total
-        trace.after[layer.name] = to_images(activate(layer, _letters(total, layer), "j", _affine(layer, state)), layer.shape, len(x), ())
+        trace.after[layer.name] = to_images(
+            activate(layer, _letters(total, layer), "j", _affine(layer, state)), layer.shape, len(x), ()
+        )
     return trace
 
 
@@ -94,7 +96,9 @@ def _send(connection: Connection, seen: np.ndarray, state: Tensors, layer: Layer
     return out
 
 
-def _through_layer(layer: Layer, trace: _Trace, back: np.ndarray, state: Tensors, gradient: dict[str, np.ndarray]) -> np.ndarray:
+def _through_layer(
+    layer: Layer, trace: _Trace, back: np.ndarray, state: Tensors, gradient: dict[str, np.ndarray]
+) -> np.ndarray:
     z, e = _letters(trace.before[layer.name], layer), _letters(back, layer)
     affine = _affine(layer, state)
     if affine is not None:
@@ -109,8 +113,14 @@ def _through_layer(layer: Layer, trace: _Trace, back: np.ndarray, state: Tensors
     return to_images(pull_back(layer, z, e, "j", affine), layer.shape, len(back), ())
 
 
-def _through_connection(connection: Connection, trace: _Trace, delta: np.ndarray, state: Tensors, gradient: dict[str, np.ndarray],
-                        back: dict[str, np.ndarray]) -> None:
+def _through_connection(
+    connection: Connection,
+    trace: _Trace,
+    delta: np.ndarray,
+    state: Tensors,
+    gradient: dict[str, np.ndarray],
+    back: dict[str, np.ndarray],
+) -> None:
     path = trace.paths[connection.name]
     seen = path.apply(trace.after)
     arriving = delta
@@ -122,7 +132,9 @@ def _through_connection(connection: Connection, trace: _Trace, delta: np.ndarray
     elif isinstance(connection.weights, Conv):
         flat = np.moveaxis(delta.reshape(len(delta), delta.shape[1], -1), 1, 2)
         patches = unfold(connection.weights, seen)
-        gradient[f"{connection.name}.weight"] = sparse_kernel(connection.weights, np.einsum("npi,npj->ij", patches, flat))
+        gradient[f"{connection.name}.weight"] = sparse_kernel(
+            connection.weights, np.einsum("npi,npj->ij", patches, flat)
+        )
         kernel = dense_kernel(connection.weights, state[f"w.{connection.name}.weight"])
         arriving = fold(connection.weights, flat @ kernel.T, *connection.input_shape[1:])
     for source in connection.sources:

@@ -57,8 +57,10 @@ def training_curves(history: History, path: str | Path, *, best: int | None = No
             axes.set_xlabel("meta-step")
             axes.set_ylabel(label)
         finite = loss[np.isfinite(loss)]
-        if len(finite) and finite.min() > 0 and finite.max() > 20 * finite.min():
+        if len(finite) and finite.min() > 0 and finite.max() > 30 * finite.min():
             left.set_yscale("log")
+            for axis_formatter in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
+                axis_formatter(_plain_number)
         right.set_ylim(0, 1.005)
         held_out = [(at, float(row[1, best])) for at, row in zip(history.held_out_at, history.held_out_rows, strict=True)] if best is not None else []
         if held_out:
@@ -108,6 +110,11 @@ def _members(axes: Axes, values: NDArray[np.float64], best: int | None) -> None:
         axes.plot(steps, shown, color=colour, alpha=0.18, linewidth=0.8)
         axes.plot(steps, _running_mean(shown, window), color=colour, linewidth=2.4 if chosen else 1.3, alpha=1 if chosen else 0.8,
                   label=f"member {member}" + (" (best)" if chosen else ""))
+
+
+def _plain_number(value: float, position: int) -> str:
+    """Write 0.2 and 20 instead of powers, and leave out what would crowd the axis."""
+    return f"{value:g}" if round(value / 10 ** math.floor(math.log10(value))) in (1, 2, 5) else ""
 
 
 def _running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:

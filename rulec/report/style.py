@@ -19,8 +19,8 @@ QUIET = "#9aa0a6"
 _SETTINGS: dict[str, object] = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#5f6368", "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": "#e3e5e8", "grid.linewidth": 0.8, "xtick.color": "#3c4043", "ytick.color": "#3c4043", "legend.frameon": False,
-    "legend.fontsize": 9, "lines.linewidth": 1.8, "figure.facecolor": "white", "savefig.facecolor": "white",
+    "grid.color": "#e3e5e8", "grid.linewidth": 0.8, "xtick.color": "#3c4043", "ytick.color": "#3c4043", "legend.frameon": True,
+    "legend.framealpha": 0.85, "legend.edgecolor": "white", "legend.fancybox": False, "legend.fontsize": 9, "lines.linewidth": 1.8, "figure.facecolor": "white", "savefig.facecolor": "white",
 }
 
 

@@ -47,7 +47,10 @@ def describe(compiled: CompiledRule) -> dict[str, Any]:
         "leading_axes": {"population": compiled.population, "tasks": compiled.tasks, "replicas": compiled.replicas},
         "genome": {s.name: _shape(s, compiled.population) for s in compiled.lowered.genome},
         "domains": {name: str(spec.domain) for name, spec in compiled.genome_spec.items()},
-        "state": {s.name: [*compiled.lead_shape, *("batch" if x == -1 else x for x in s.shape)] for s in compiled.lowered.state},
+        "state": {
+            s.name: [*compiled.lead_shape, *("batch" if x == -1 else x for x in s.shape)]
+            for s in compiled.lowered.state
+        },
         "input": [*compiled.lead_shape, "batch", *compiled.network.input.shape],
         "target": [*compiled.lead_shape, "batch", compiled.network.output.shape[0]],
         "noise": {s.name: ["batch" if x == -1 else x for x in s.shape] for s in compiled.lowered.noise},
@@ -61,7 +64,14 @@ def _shape(slot: Slot, population: int | None) -> list[int]:
 
 
 def _argument_names(lowered: Lowered) -> list[str]:
-    return [*(s.name for s in lowered.genome), *(s.name for s in lowered.state), "x", "y", "t", *(s.name for s in lowered.noise)]
+    return [
+        *(s.name for s in lowered.genome),
+        *(s.name for s in lowered.state),
+        "x",
+        "y",
+        "t",
+        *(s.name for s in lowered.noise),
+    ]
 
 
 # --- step.pt2 --------------------------------------------------------------------------------
@@ -73,8 +83,10 @@ def export_step(compiled: CompiledRule, batch: int) -> torch.export.ExportedProg
     state = compiled.init_state(0, batch)
     x = torch.randn(*compiled.lead_shape, batch, *compiled.network.input.shape, dtype=compiled.dtype)
     y = torch.rand(*compiled.lead_shape, batch, compiled.network.output.shape[0], dtype=compiled.dtype)
-    noise = [torch.randn(*compiled.lead_shape, *(batch if s == -1 else s for s in site.shape), dtype=compiled.dtype)
-             for site in compiled.lowered.noise]
+    noise = [
+        torch.randn(*compiled.lead_shape, *(batch if s == -1 else s for s in site.shape), dtype=compiled.dtype)
+        for site in compiled.lowered.noise
+    ]
     flat = arguments(compiled.lowered, genome, state, x, y, torch.ones((), dtype=compiled.dtype), noise)
     distinct: list[Tensor] = [value.clone().contiguous() for value in flat]  # aliased examples are merged by the tracer
     return torch.export.export(graph_module(compiled.lowered), tuple(distinct))
@@ -119,14 +131,25 @@ def standalone_source(compiled: CompiledRule) -> str:
     """Return the text of `step.py`."""
     described = describe(compiled)
     head = _HEAD.format(
-        rule=compiled.program.name, network=compiled.network.spec, version=rulec.__version__, x=described["input"], y=described["target"],
-        loss=compiled.loss.replace("_", " "), genome=_table(described["genome"]), state=_table(described["state"]), noise=_table(described["noise"]),
+        rule=compiled.program.name,
+        network=compiled.network.spec,
+        version=rulec.__version__,
+        x=described["input"],
+        y=described["target"],
+        loss=compiled.loss.replace("_", " "),
+        genome=_table(described["genome"]),
+        state=_table(described["state"]),
+        noise=_table(described["noise"]),
     )
     parts = [head]
     if compiled.lowered.noise:
         own = ", ".join(str(n) for label, n in compiled.leading.items() if label != "P")
         text = _STEP.replace("({own}, *", f"({own}, *" if own else "(*")
-        parts.append(text.replace("{expand}", f".expand({compiled.population}, *shape)" if compiled.population is not None else ""))
+        parts.append(
+            text.replace(
+                "{expand}", f".expand({compiled.population}, *shape)" if compiled.population is not None else ""
+            )
+        )
     parts.append(_function("step", compiled, compiled.lowered))
     parts.append(_function("predict", compiled, compiled.lowered_prediction))
     return "".join(parts)
@@ -153,10 +176,21 @@ def _function(name: str, compiled: CompiledRule, lowered: Lowered) -> str:
         lines.append(f"{', '.join(trailing[3:])}, = draw_noise(state, x.shape[{axis}], x)")
     lines += body_lines(lowered)
     signature = "genome, state, x, y" if name == "step" else "genome, state, x"
-    doc = "Learn from one batch; return the new state, the prediction and the loss." if name == "step" else "Return the prediction without learning."
+    doc = (
+        "Learn from one batch; return the new state, the prediction and the loss."
+        if name == "step"
+        else "Return the prediction without learning."
+    )
     if name == "step":
-        lines += ["", "new = {", *(f"    {key!r}: {value}," for key, value in zip(lowered.outputs[:-2], results[:-2], strict=True)),
-                  '    "t": state["t"] + 1,', '    "seed": state["seed"],', "}", f"return new, {results[-2]}, {results[-1]}"]
+        lines += [
+            "",
+            "new = {",
+            *(f"    {key!r}: {value}," for key, value in zip(lowered.outputs[:-2], results[:-2], strict=True)),
+            '    "t": state["t"] + 1,',
+            '    "seed": state["seed"],',
+            "}",
+            f"return new, {results[-2]}, {results[-1]}",
+        ]
     else:
         lines += ["", f"return {results[0]}"]
     body = "\n".join(lines).replace("\n\n\n", "\n\n")

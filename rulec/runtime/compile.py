@@ -24,15 +24,29 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def compile_rule(
-    rule: Rule, net: str | Network | torch.nn.Module, options: Mapping[str, OptionValue], genome: str | None, settings: dict[str, Any]
+    rule: Rule,
+    net: str | Network | torch.nn.Module,
+    options: Mapping[str, OptionValue],
+    genome: str | None,
+    settings: dict[str, Any],
 ) -> CompiledRule:
     """Return the compiled rule; see `Rule.compile`. Every layer and connection is lowered here, so that mistakes show now."""
     _check_settings(settings)
     program = rule.program(options, genome)
     network = net if isinstance(net, Network) else network_from(net, settings["input_shape"], settings["outputs"])
     compiled = CompiledRule(
-        program, optimise(program), network, settings["loss"], settings["population"], settings["tasks"], settings["replicas"],
-        torch.device(settings["device"]), _dtype(settings["dtype"]), settings["backend"], rule.hash, rule.text,
+        program,
+        optimise(program),
+        network,
+        settings["loss"],
+        settings["population"],
+        settings["tasks"],
+        settings["replicas"],
+        torch.device(settings["device"]),
+        _dtype(settings["dtype"]),
+        settings["backend"],
+        rule.hash,
+        rule.text,
     )
     _ = compiled.lowered, compiled.lowered_prediction
     return compiled

@@ -90,7 +90,9 @@ class CompiledRule:
         for slot in self._genome_slots:
             entry, net = entries.get(slot.name), nets.get(slot.name.split(".")[0])
             per_layer = entry.per_layer if entry is not None else bool(net and net.per_layer)
-            spec[slot.name] = EntrySpec(slot.name, slot.shape, entry.domain if entry is not None else Domain(), per_layer)
+            spec[slot.name] = EntrySpec(
+                slot.name, slot.shape, entry.domain if entry is not None else Domain(), per_layer
+            )
         return spec
 
     def init_genome(self, seed: int = 0) -> Genome:
@@ -180,7 +182,9 @@ class CompiledRule:
         noise = self._noise(self.lowered_prediction, state, t, batch)
         return self._prediction_graph(*self._arguments(self.lowered_prediction, genome, state, x, y, t, noise))[0]
 
-    def _arguments(self, lowered: Lowered, genome: Genome, state: State, x: Tensor, y: Tensor, t: Tensor, noise: list[Tensor]) -> list[Tensor]:
+    def _arguments(
+        self, lowered: Lowered, genome: Genome, state: State, x: Tensor, y: Tensor, t: Tensor, noise: list[Tensor]
+    ) -> list[Tensor]:
         lead = (self.population,) if self.population is not None else ()
         for slot in lowered.genome:
             _check_entry("genome", slot, genome, lead)
@@ -216,8 +220,12 @@ class CompiledRule:
         if data.ndim == trailing + 1:
             return data.expand(*lead, *data.shape)
         given = tuple(data.shape[: len(lead)])
-        if data.ndim != len(lead) + trailing + 1 or any(g not in (1, size) for g, size in zip(given, lead, strict=True)):
-            raise RuleError([messages.wrong_shape(name, data.shape, (*lead, "batch", *data.shape[len(data.shape) - trailing :]))])
+        if data.ndim != len(lead) + trailing + 1 or any(
+            g not in (1, size) for g, size in zip(given, lead, strict=True)
+        ):
+            raise RuleError(
+                [messages.wrong_shape(name, data.shape, (*lead, "batch", *data.shape[len(data.shape) - trailing :]))]
+            )
         return data.expand(*lead, *data.shape[len(lead) :])
 
     def _noise(self, lowered: Lowered, state: State, t: Tensor, batch: int) -> list[Tensor]:

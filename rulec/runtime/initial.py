@@ -14,16 +14,33 @@ from rulec.network.sizes import fan_in, fan_out
 from rulec.semantics import typed as t
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow, "neg": torch.neg,
-    "sqrt": torch.sqrt, "exp": torch.exp, "log": torch.log, "abs": torch.abs, "tanh": torch.tanh, "sign": torch.sign,
-    "sin": torch.sin, "cos": torch.cos, "min": torch.minimum, "max": torch.maximum, "square": torch.square, "relu": torch.relu,
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "pow": torch.pow,
+    "neg": torch.neg,
+    "sqrt": torch.sqrt,
+    "exp": torch.exp,
+    "log": torch.log,
+    "abs": torch.abs,
+    "tanh": torch.tanh,
+    "sign": torch.sign,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "min": torch.minimum,
+    "max": torch.maximum,
+    "square": torch.square,
+    "relu": torch.relu,
 }
 
 
 class Draw:
     """Evaluate an initial value to a tensor of a given shape. Numbers are drawn in float64, so that dtypes agree."""
 
-    def __init__(self, generator: torch.Generator, shape: Sequence[int], network: Network, slot: Slot, drawn: dict[str, Tensor]) -> None:
+    def __init__(
+        self, generator: torch.Generator, shape: Sequence[int], network: Network, slot: Slot, drawn: dict[str, Tensor]
+    ) -> None:
         self.generator, self.shape, self.network, self.slot, self.drawn = generator, tuple(shape), network, slot, drawn
 
     def evaluate(self, expression: t.Expr) -> Tensor:
@@ -79,7 +96,11 @@ def default_weight(generator: torch.Generator, shape: Sequence[int], slot: Slot)
     if name == "weight":
         assert slot.connection is not None
         return torch.randn(tuple(shape), generator=generator, dtype=torch.float64) / math.sqrt(fan_in(slot.connection))
-    return torch.ones(tuple(shape), dtype=torch.float64) if name == "scale" else torch.zeros(tuple(shape), dtype=torch.float64)
+    return (
+        torch.ones(tuple(shape), dtype=torch.float64)
+        if name == "scale"
+        else torch.zeros(tuple(shape), dtype=torch.float64)
+    )
 
 
 def net_weight(generator: torch.Generator, shape: Sequence[int], slot: Slot) -> Tensor:

@@ -8,29 +8,59 @@ from rulec.source import Diagnostic
 
 
 def unknown_choice(what: str, given: object, known: Sequence[str]) -> Diagnostic:
-    return Diagnostic("unknown-choice", f"there is no {what} `{given}`", notes=(f"known: {', '.join(known)}",), help=f"use one of these as {what}")
+    return Diagnostic(
+        "unknown-choice",
+        f"there is no {what} `{given}`",
+        notes=(f"known: {', '.join(known)}",),
+        help=f"use one of these as {what}",
+    )
 
 
 def no_gpu() -> Diagnostic:
-    return Diagnostic("no-gpu", "device `cuda` is not available", notes=("torch sees no GPU",), help="use `device=\"cpu\"`")
+    return Diagnostic(
+        "no-gpu", "device `cuda` is not available", notes=("torch sees no GPU",), help='use `device="cpu"`'
+    )
 
 
 def wrong_count(what: str, given: object) -> Diagnostic:
-    return Diagnostic("wrong-count", f"`{what}` cannot be {given!r}", notes=("it is the length of a leading axis",), help=f"give a whole number from 1, or leave `{what}` out")
+    return Diagnostic(
+        "wrong-count",
+        f"`{what}` cannot be {given!r}",
+        notes=("it is the length of a leading axis",),
+        help=f"give a whole number from 1, or leave `{what}` out",
+    )
 
 
 def missing_entry(kind: str, name: str, known: Sequence[str]) -> Diagnostic:
-    return Diagnostic("missing-entry", f"the {kind} has no entry `{name}`", notes=(f"it has {', '.join(known) or 'none'}",), help=f"start from `step.init_{kind}(seed=0)`")
+    return Diagnostic(
+        "missing-entry",
+        f"the {kind} has no entry `{name}`",
+        notes=(f"it has {', '.join(known) or 'none'}",),
+        help=f"start from `step.init_{kind}(seed=0)`",
+    )
 
 
 def wrong_shape(what: str, given: Sequence[int], expected: Sequence[object]) -> Diagnostic:
-    return Diagnostic("wrong-shape", f"`{what}` has shape {list(given)}, not {list(expected)}", help=f"give `{what}` the shape {list(expected)}")
+    return Diagnostic(
+        "wrong-shape",
+        f"`{what}` has shape {list(given)}, not {list(expected)}",
+        help=f"give `{what}` the shape {list(expected)}",
+    )
 
 
 def needs_batch(names: Sequence[str]) -> Diagnostic:
-    return Diagnostic("needs-batch", "the initial state needs to know the batch size", notes=(f"the rule keeps neuron states: {', '.join(names)}",),
-                      help="call `step.init_state(seed=0, batch=32)`")
+    return Diagnostic(
+        "needs-batch",
+        "the initial state needs to know the batch size",
+        notes=(f"the rule keeps neuron states: {', '.join(names)}",),
+        help="call `step.init_state(seed=0, batch=32)`",
+    )
 
 
 def no_rule(name: str, known: Sequence[str]) -> Diagnostic:
-    return Diagnostic("unknown-rule", f"there is no rule `{name}`", notes=(f"defined: {', '.join(known) or 'none'}",), help="name one of these after the file: FILE:NAME")
+    return Diagnostic(
+        "unknown-rule",
+        f"there is no rule `{name}`",
+        notes=(f"defined: {', '.join(known) or 'none'}",),
+        help="name one of these after the file: FILE:NAME",
+    )

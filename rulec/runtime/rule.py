@@ -68,7 +68,9 @@ class Rule:
         found = Diagnostics()
         library = self.library if name in self.library.outers else shipped_outers()
         if name not in library.outers:
-            raise RuleError([messages.unknown_choice("outer step", name, [*self.library.outers, *shipped_outers().outers])])
+            raise RuleError(
+                [messages.unknown_choice("outer step", name, [*self.library.outers, *shipped_outers().outers])]
+            )
         outer = check_outer(library.outers[name], {**library.rules, **self.library.rules}, found, options)
         found.raise_errors()
         assert outer is not None
@@ -97,8 +99,15 @@ class Rule:
         from rulec.runtime.compile import compile_rule
 
         settings: dict[str, Any] = {
-            "population": population, "tasks": tasks, "replicas": replicas, "loss": loss, "device": device, "dtype": dtype,
-            "backend": backend, "input_shape": input_shape, "outputs": outputs,
+            "population": population,
+            "tasks": tasks,
+            "replicas": replicas,
+            "loss": loss,
+            "device": device,
+            "dtype": dtype,
+            "backend": backend,
+            "input_shape": input_shape,
+            "outputs": outputs,
         }
         return compile_rule(self, net, options or {}, genome, settings)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
+from rulec.semantics.constants import option_value, spelling
 from rulec.semantics.outers import check_outer
 from rulec.semantics.rules import check_rule
 from rulec.source import Diagnostics, Source
@@ -119,16 +120,16 @@ def imported_nets(library: Library, rule: ast.Rule) -> Mapping[str, ast.Net]:
 def variants(rule: ast.Rule) -> Iterator[Mapping[str, t.OptionValue]]:
     """Yield the default options, then each other value of each option that has a few: choices, yes or no."""
     yield {}
+    chosen: dict[str, t.OptionValue] = {}
     for section in rule.sections:
         if not isinstance(section, ast.Option):
             continue
-        default = section.default.name if isinstance(section.default, ast.Name) else ""
-        names = tuple(c.name for c in section.choices) or (
-            ("yes", "no") if default in ("yes", "no", "true", "false") else ()
-        )
-        for name in names:
-            if name != default:
-                yield {section.name.name: name}
+        name = section.name.name
+        chosen[name] = option_value(section, None, Diagnostics(), chosen)
+        own = tuple(choice.name for choice in section.choices)
+        for value in own or (("yes", "no") if isinstance(chosen[name], bool) else ()):
+            if value != spelling(chosen[name]):
+                yield {name: value}
 
 
 def check_preset(

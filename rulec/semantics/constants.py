@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rulec.semantics import messages
@@ -151,9 +152,14 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 }
 
 
-def option_value(option: ast.Option, given: OptionValue | None, found: Diagnostics) -> OptionValue:
-    """Choose an option's value: the one given, checked against the declaration, or the default."""
-    default = evaluate(option.default, {}, found)
+def option_value(
+    option: ast.Option, given: OptionValue | None, found: Diagnostics, before: Mapping[str, OptionValue] | None = None
+) -> OptionValue:
+    """Choose an option's value: the one given, checked against the declaration, or the default.
+
+    The default may depend on the options declared `before`.
+    """
+    default = evaluate(option.default, before or {}, found)
     name, span = option.name.name, option.default.span
     choices = tuple(choice.name for choice in option.choices)
     if default is None:
@@ -206,7 +212,8 @@ def _given(
     elif isinstance(default, int):
         expected = "" if isinstance(given, int) and not isinstance(given, bool) else "a whole number"
     elif isinstance(default, float):
-        expected = "" if isinstance(given, (int, float)) and not isinstance(given, bool) else "a number"
+        number = isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given)
+        expected = "" if number else "a finite number"
     elif given not in (*ACTIVATIONS, "act"):
         expected = "an activation: " + ", ".join(ACTIVATIONS)
     if expected:
@@ -232,3 +239,80 @@ def _read(text: str) -> OptionValue:
         except ValueError:
             continue
     return text
+
+
+# --- Words in conditions ---------------------------------------------------------------------
+
+
+def check_conditions(rule: ast.Rule, options: Mapping[str, OptionValue], found: Diagnostics) -> None:
+    """Report words in compile-time conditions that are no option and no choice: they would never hold, silently."""
+    declared = {s.name.name: s for s in rule.sections if isinstance(s, ast.Option)}
+    for condition in _conditions(rule):
+        _check_truth(condition, _Words(declared, options, found))
+
+
+@dataclass(frozen=True)
+class _Words:
+    declared: Mapping[str, ast.Option]
+    options: Mapping[str, OptionValue]
+    found: Diagnostics
+
+
+def _conditions(root: ast.Node) -> Iterator[ast.Expression]:
+    pending: list[object] = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.If, ast.Conditional, ast.PerLayer)) and node.condition is not None:
+            yield node.condition
+        if isinstance(node, tuple):
+            pending += node
+        elif isinstance(node, ast.Node):
+            pending += [getattr(node, field.name) for field in fields(node)]
+
+
+def _check_truth(node: ast.Expression, words: _Words) -> None:
+    """Check an expression that is asked whether it holds."""
+    match node:
+        case ast.Name(name=name) if isinstance(words.options.get(name), str):
+            words.found.add(messages.choice_as_truth(node.span, name, str(words.options[name])))
+        case ast.Unary(operator="not", operand=operand):
+            _check_truth(operand, words)
+        case ast.Binary(operator="and" | "or", left=left, right=right):
+            _check_truth(left, words)
+            _check_truth(right, words)
+        case ast.Binary(operator="==" | "!=", left=left, right=right):
+            _check_equality(left, right, words)
+        case ast.Name():
+            _check_word(node, words)
+
+
+def _check_word(node: ast.Name, words: _Words) -> None:
+    if node.name not in words.options and node.name not in BOOLEANS:
+        words.found.add(messages.not_constant(node.span, node.name, [*words.declared]))
+
+
+def _check_equality(left: ast.Expression, right: ast.Expression, words: _Words) -> None:
+    """`feedback == additive`: one side is an option, and a word on the other one of its values."""
+    for option, value in ((left, right), (right, left)):
+        if isinstance(option, ast.Name) and option.name in words.declared:
+            if isinstance(value, ast.Name) and value.name not in words.options:
+                _check_choice(words.declared[option.name], value, words)
+            return
+    for side in (left, right):
+        if isinstance(side, ast.Name):
+            _check_word(side, words)
+
+
+def _check_choice(option: ast.Option, value: ast.Name, words: _Words) -> None:
+    default = words.options.get(option.name.name)
+    choices = tuple(c.name for c in option.choices)
+    if not choices and isinstance(default, bool):
+        choices = tuple(BOOLEANS)
+    elif not choices and isinstance(default, str):
+        choices = (*ACTIVATIONS, "act")
+    if not choices:
+        _check_word(value, words)
+    elif value.name not in choices:
+        close = messages.nearest(value.name, choices)
+        expected = "one of " + ", ".join(choices)
+        words.found.add(messages.wrong_option_value(option.name.name, value.name, expected, value.span, close))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TypeVar, cast
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
-from rulec.semantics.constants import evaluate, evaluate_number, option_value
-from rulec.semantics.expressions import check_expression
+from rulec.semantics.constants import evaluate, evaluate_count, evaluate_number, option_value
+from rulec.semantics.expressions import check_expression, known_index
 from rulec.semantics.operators import (
     ACTIVATIONS,
     BUILTIN_INDEXED,
@@ -21,8 +23,8 @@ from rulec.semantics.operators import (
     REDUCTIONS,
     SPECIAL,
 )
-from rulec.semantics.scope import Place, Scope
-from rulec.source import Span
+from rulec.semantics.scope import Place, Scope, declaration
+from rulec.source import Diagnostic
 from rulec.syntax import ast
 
 _RESERVED = {
@@ -42,7 +44,8 @@ def chosen(nodes: tuple[Entry | ast.If, ...], scope: Scope) -> Iterator[Entry]:
         if isinstance(node, ast.If):
             decision = evaluate(node.condition, scope.options, scope.found)
             if decision is not None:
-                yield from chosen(node.then if decision else node.otherwise, scope)  # type: ignore[arg-type]
+                branch = cast("tuple[Entry | ast.If, ...]", node.then if decision else node.otherwise)
+                yield from chosen(branch, scope)
         else:
             yield node
 
@@ -68,7 +71,9 @@ def check_options(rule: ast.Rule, given: Mapping[str, t.OptionValue], scope: Sco
             scope.report(messages.unknown_option(name, rule.name.name, names))
     for option in declared:
         if declare(option.name, scope):
-            scope.options[option.name.name] = option_value(option, given.get(option.name.name), scope.found)
+            scope.options[option.name.name] = option_value(
+                option, given.get(option.name.name), scope.found, scope.options
+            )
 
 
 def check_index(section: ast.Index, scope: Scope) -> None:
@@ -77,16 +82,14 @@ def check_index(section: ast.Index, scope: Scope) -> None:
     if isinstance(section.extent, ast.Name) and section.extent.name in ("outputs", "i", "j"):
         extent = section.extent.name
     else:
-        value = evaluate(section.extent, scope.options, scope.found)
-        extent = value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
-        if value is not None and extent is None:
-            scope.report(messages.bad_extent(section.extent.span, value))
+        extent = evaluate_count(section.extent, scope.options, scope.found, messages.bad_extent)
     for name in section.names:
         if not declare(name, scope):
             continue
         if extent is None:
             scope.broken.add(name.name)
-        scope.extents[name.name] = 1 if extent is None else extent
+        else:
+            scope.extents[name.name] = extent
 
 
 # --- Genome ----------------------------------------------------------------------------------
@@ -94,11 +97,11 @@ def check_index(section: ast.Index, scope: Scope) -> None:
 
 def check_genome(section: ast.Genome, scope: Scope) -> None:
     for entry in chosen(section.entries, scope):
-        per_layer = _per_layer(section.per_layer, scope) or _per_layer(getattr(entry, "per_layer", None), scope)
+        per_layer = _per_layer(section.per_layer, scope)
         if isinstance(entry, ast.Net):
             check_net(entry, scope, per_layer)
         elif declare(entry.name, scope):
-            checked = _check_entry(entry, scope, per_layer)
+            checked = _check_entry(entry, scope, _per_layer(entry.per_layer, scope) or per_layer)
             if checked is None:
                 scope.broken.add(entry.name.name)
             else:
@@ -114,47 +117,49 @@ def _per_layer(modifier: ast.PerLayer | None, scope: Scope) -> bool:
 def check_net(net: ast.Net, scope: Scope, per_layer: bool = False) -> None:
     if not declare(net.name, scope):
         return
-    sizes: list[int] = []
-    for size in net.sizes:
-        value = evaluate(size, scope.options, scope.found)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            if value is not None:
-                scope.report(messages.bad_extent(size.span, value))
-            scope.broken.add(net.name.name)
-            return
-        sizes.append(value)
-    activation = net.activation.name if net.activation else "relu"
-    activation = str(scope.options.get(activation, activation))
-    if activation not in ACTIVATIONS:
-        assert net.activation is not None
-        scope.report(messages.unknown_function(net.activation.span, activation, ACTIVATIONS))
-        activation = "relu"
-    scope.nets[net.name.name] = t.Net(net.name.name, tuple(sizes), activation, per_layer, net.span)
+    sizes = [evaluate_count(size, scope.options, scope.found, messages.bad_net_size) for size in net.sizes]
+    known = tuple(size for size in sizes if size is not None)
+    activation = _net_activation(net.activation, scope)
+    if len(known) < len(sizes) or activation is None:
+        scope.broken.add(net.name.name)
+    else:
+        scope.nets[net.name.name] = t.Net(net.name.name, known, activation, per_layer, net.span)
+
+
+def _net_activation(word: ast.Name | None, scope: Scope) -> str | None:
+    """Return the activation that is named, or that an option names."""
+    name = "relu" if word is None else str(scope.options.get(word.name, word.name))
+    if word is None or name in ACTIVATIONS:
+        return name
+    if not scope.is_poisoned(word.name):
+        scope.report(messages.unknown_activation(word.span, name, ACTIVATIONS))
+    return None
 
 
 def _check_entry(entry: ast.GenomeEntry, scope: Scope, per_layer: bool) -> t.GenomeEntry | None:
-    shape = _declared_shape(entry.indices, scope)
+    name, indices = entry.name.name, tuple(i.name for i in entry.indices)
+    shape = _declared_shape(name, entry.indices, scope)
     domain = _check_domain(entry.domain, scope) if entry.domain else t.Domain()
     if shape is None or domain is None:
         return None
-    initial = _initial(entry.initial, entry.name.span, entry.name.name, shape, scope)
+    initial = check_initial(entry, Beginning(name, "per layer" if per_layer else "genome", "", indices, shape), scope)
     if initial is None:
         return None
     _check_in_domain(entry, initial, domain, scope)
-    indices = tuple(i.name for i in entry.indices)
-    return t.GenomeEntry(entry.name.name, indices, shape, domain, per_layer, initial, entry.span)
+    return t.GenomeEntry(name, indices, shape, domain, per_layer, initial, entry.span)
 
 
-def _declared_shape(items: tuple[ast.IndexItem, ...], scope: Scope) -> tuple[t.Extent, ...] | None:
+def _declared_shape(name: str, items: tuple[ast.IndexItem, ...], scope: Scope) -> tuple[t.Extent, ...] | None:
     shape: list[t.Extent] = []
-    for item in items:
-        if isinstance(item, ast.IndexName) and item.name in scope.ignored:
+    for place, item in enumerate(items):
+        if isinstance(item, ast.IndexNumber):
+            help = f"declare an index, `index k : {max(item.value, 1)}`, and write `{name}[k]`"
+            scope.report(messages.number_for_index(item.span, item.value, help))
             return None
-        if not isinstance(item, ast.IndexName) or item.name not in scope.extents:
-            text = item.name if isinstance(item, ast.IndexName) else str(item.value)
-            scope.report(messages.unknown_index(item.span, text, list(scope.extents)))
+        if not known_index(item, scope):
             return None
-        if item.name in scope.broken:
+        if item in items[:place]:
+            scope.report(messages.repeated_index(item.span, item.name))
             return None
         shape.append(scope.extents[item.name])
     return tuple(shape)
@@ -162,23 +167,25 @@ def _declared_shape(items: tuple[ast.IndexItem, ...], scope: Scope) -> tuple[t.E
 
 def _check_domain(domain: ast.Domain, scope: Scope) -> t.Domain | None:
     if domain.name not in DOMAINS:
-        scope.report(messages.unknown_domain(domain.span, domain.name, list(DOMAINS)))
+        word = domain.span.source.span(domain.span.start, domain.span.start + len(domain.name))
+        scope.report(messages.unknown_domain(word, domain.name, list(DOMAINS)))
         return None
-    if len(domain.bounds) != DOMAINS[domain.name]:
-        if domain.name == "interval":
-            scope.report(messages.bad_interval(domain.span))
-        else:
-            scope.report(messages.wrong_argument_count(domain.span, domain.name, "no arguments", len(domain.bounds)))
+    if domain.name == "interval":
+        return _check_interval(domain, scope)
+    if domain.bounds:
+        scope.report(messages.wrong_argument_count(domain.span, domain.name, "no arguments", len(domain.bounds)))
         return None
-    if domain.name != "interval":
-        return t.Domain(domain.name)
-    low, high = (evaluate_number(bound, scope.options, scope.found) for bound in domain.bounds)
-    if low is None or high is None:
+    return t.Domain(domain.name)
+
+
+def _check_interval(domain: ast.Domain, scope: Scope) -> t.Domain | None:
+    bounds = [evaluate_number(bound, scope.options, scope.found) for bound in domain.bounds]
+    if None in bounds:
         return None
-    if not low < high:
+    if len(bounds) != 2 or not float(bounds[0] or 0) < float(bounds[1] or 0):
         scope.report(messages.bad_interval(domain.span))
         return None
-    return t.Domain("interval", float(low), float(high))
+    return t.Domain("interval", float(bounds[0] or 0), float(bounds[1] or 0))
 
 
 def _check_in_domain(entry: ast.GenomeEntry, initial: t.Expr, domain: t.Domain, scope: Scope) -> None:
@@ -204,16 +211,84 @@ def constant_values(expression: t.Expr) -> tuple[float, ...]:
     return ()
 
 
-def _initial(
-    node: ast.Expression | None, span: Span, name: str, shape: tuple[t.Extent, ...], scope: Scope
-) -> t.Expr | None:
-    if node is None:
-        return t.Constant(t.NOTHING, span, 0.0)
-    initial = check_expression(node, scope, Place("initial", frozenset("ij")))
-    if isinstance(initial, t.Matrix) and initial.shape != shape:
-        scope.report(messages.initial_shape(node.span, name, shape, initial.shape))
+# --- Initial values --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What an initial value is for: `kind` is genome, per layer, neuron, broadcast or synapse."""
+
+    name: str
+    kind: str
+    sides: str
+    indices: tuple[str, ...]
+    shape: tuple[t.Extent, ...]
+
+
+# What the evaluators of initial values know.
+_INITIAL_OPERATORS = frozenset(
+    ("add", "sub", "mul", "div", "pow", "neg", "sqrt", "exp", "log", "abs", "tanh", "sign", "sin", "cos", "min", "max")
+) | {"square", "relu"}
+
+
+def check_initial(entry: ast.GenomeEntry | ast.State, owner: Beginning, scope: Scope) -> t.Expr | None:
+    """Return the value that a genome entry or a state begins with; zero if none is given."""
+    if entry.initial is None:
+        return t.Constant(t.NOTHING, entry.name.span, 0.0)
+    initial = check_expression(entry.initial, scope, Place("initial", frozenset("ij")))
+    if initial is None:
+        return None
+    problem = next((p for part in _parts(initial) if (p := _initial_problem(part, owner, scope)) is not None), None)
+    if problem is not None:
+        scope.report(problem)
         return None
     return initial
+
+
+def _parts(expression: t.Expr) -> Iterator[t.Expr]:
+    """Yield an initial value and what it is computed from."""
+    yield expression
+    if isinstance(expression, t.Apply):
+        for argument in expression.arguments:
+            yield from _parts(argument)
+    elif isinstance(expression, t.Sample):
+        yield from _parts(expression.first)
+        yield from _parts(expression.second)
+
+
+def _initial_problem(part: t.Expr, owner: Beginning, scope: Scope) -> Diagnostic | None:
+    """Say what keeps a part of an initial value from being known when values begin."""
+    fixed = owner.kind in ("neuron", "broadcast")
+    match part:
+        case t.Constant():
+            return None
+        case t.Matrix(shape=shape) if shape != owner.shape:
+            return messages.initial_shape(part.span, owner.name, owner.shape, shape)
+        case t.Identity() if len(owner.indices) < 2:
+            return messages.eye_shape(part.span, owner.name, declaration(owner.name, owner.sides, owner.indices))
+        case t.Matrix() | t.Identity():
+            return None
+        case t.Sample() | t.SizeRef() if fixed:
+            return messages.random_neuron_initial(part.span, owner.name, owner.kind)
+        case t.SizeRef(name=name) if name != "outputs" and owner.kind == "genome":
+            return messages.shared_fan(part.span, owner.name, name)
+        case t.Sample() | t.SizeRef():
+            return None
+        case t.StateRef() if owner.kind == "synapse" and scope.states[part.name].kind == "synapse":
+            return _copied(part, owner, scope)
+        case t.StateRef() if fixed:
+            return messages.random_neuron_initial(part.span, owner.name, owner.kind)
+        case t.Apply(operator=operator) if operator in _INITIAL_OPERATORS:
+            return None
+    return messages.not_initial(part.span, part.span.text)
+
+
+def _copied(part: t.StateRef, owner: Beginning, scope: Scope) -> Diagnostic | None:
+    other = scope.states[part.name]
+    if sorted(other.sides) == sorted(owner.sides) and other.indices == owner.indices:
+        return None
+    own, theirs = (declaration(x.name, x.sides, x.indices) for x in (owner, other))
+    return messages.initial_from_other(part.span, owner.name, part.name, own, theirs)
 
 
 # --- States ----------------------------------------------------------------------------------
@@ -226,7 +301,8 @@ def check_states(section: ast.Neuron | ast.Synapse | ast.Broadcast, on_parameter
         if not declare(entry.name, scope):
             continue
         if entry.keep and kind != "neuron":
-            scope.report(messages.keep_misplaced(entry.name.span, entry.name.name, kind))
+            word = entry.span.source.span(entry.span.start, entry.span.start + len("keep"))
+            scope.report(messages.keep_misplaced(word, entry.name.name, kind))
         state = check(entry, on_parameters, scope)
         if state is None:
             scope.broken.add(entry.name.name)
@@ -237,9 +313,14 @@ def check_states(section: ast.Neuron | ast.Synapse | ast.Broadcast, on_parameter
 def _neuron(entry: ast.State, on_parameters: bool, scope: Scope) -> t.State | None:
     first = entry.indices[0] if entry.indices else None
     if isinstance(first, ast.IndexName) and first.name in ("i", "j", "n"):
-        scope.report(messages.neuron_declared_with_index(first.span, entry.name.name, first.name))
+        rest = [_letter(item) for item in entry.indices[1:]]
+        scope.report(messages.neuron_declared_with_index(first.span, entry.name.name, first.name, rest))
         return None
     return _state(entry, "neuron", "j", entry.indices, scope)
+
+
+def _letter(item: ast.IndexItem) -> str:
+    return item.name if isinstance(item, ast.IndexName) else str(item.value)
 
 
 def _broadcast(entry: ast.State, on_parameters: bool, scope: Scope) -> t.State | None:
@@ -247,37 +328,47 @@ def _broadcast(entry: ast.State, on_parameters: bool, scope: Scope) -> t.State |
 
 
 def _synapse(entry: ast.State, on_parameters: bool, scope: Scope) -> t.State | None:
-    name = entry.name.name
-    sides = ""
-    items = list(entry.indices)
-    while items and isinstance(items[0], ast.IndexName) and items[0].name in ("i", "j"):
-        sides += items.pop(0).name  # type: ignore[union-attr]
-    if not entry.indices:
+    name, items = entry.name.name, entry.indices
+    if not items:
         if not on_parameters:
             scope.report(messages.synapse_needs_indices(entry.name.span, name))
             return None
         return _state(entry, "synapse", "p", (), scope)
-    if on_parameters:
-        scope.report(messages.mixed_updates(entry.name.span, name))
+    count = sum(1 for _ in takewhile(lambda item: _letter(item) in ("i", "j"), items))
+    sides = "".join(_letter(item) for item in items[:count])
+    problem = _synapse_problem(entry, sides, items[count:])
+    if problem is not None:
+        scope.report(problem)
         return None
+    return _state(entry, "synapse", "j" if sides == "i" else sides, items[count:], scope)
+
+
+def _synapse_problem(entry: ast.State, sides: str, rest: tuple[ast.IndexItem, ...]) -> Diagnostic | None:
+    name, items = entry.name.name, entry.indices
+    late = next((item for item in rest if _letter(item) in ("i", "j")), None)
+    if late is not None:
+        order = sorted(map(_letter, items), key=lambda letter: letter not in ("i", "j"))
+        return messages.neuron_index_late(late.span, declaration(name, "", tuple(order)))
     if not sides:
-        scope.report(messages.state_without_neuron(entry.name.span, name))
-        return None
-    if len(sides) == 2 and sides[0] == sides[1]:
-        scope.report(messages.repeated_index(entry.indices[1].span, sides[0]))
-        return None
+        return messages.state_without_neuron(entry.name.span, name)
+    if len(sides) > len(set(sides)):
+        return messages.repeated_index(items[len(set(sides))].span, sides[-1])
     if entry.initial is None:
-        scope.report(messages.needs_initial(entry.name.span, entry.span.text))
-        return None
-    return _state(entry, "synapse", "j" if sides == "i" else sides, tuple(items), scope)
+        return messages.needs_initial(entry.name.span, declaration(name, "", tuple(map(_letter, items))))
+    return None
 
 
-def _state(entry: ast.State, kind: str, sides: str, items: tuple[ast.IndexItem, ...], scope: Scope) -> t.State | None:
-    shape = _declared_shape(items, scope)
+def _state(
+    entry: ast.State, kind: str, sides: str, items: tuple[ast.IndexItem, ...], scope: Scope
+) -> t.State | None:
+    name = entry.name.name
+    shape = _declared_shape(name, items, scope)
     if shape is None:
         return None
-    initial = _initial(entry.initial, entry.name.span, entry.name.name, shape, scope)
+    indices = tuple(map(_letter, items))
+    initial = check_initial(entry, Beginning(name, kind, sides, indices, shape), scope)
     if initial is None:
         return None
-    indices = tuple(item.name for item in items if isinstance(item, ast.IndexName))
-    return t.State(entry.name.name, kind, sides, indices, shape, entry.keep, initial, entry.span)
+    return t.State(name, kind, sides, indices, shape, entry.keep, initial, entry.span)
+
+

@@ -244,3 +244,14 @@ class _Writer:
 
     def _pow(self, base: t.Expr, exponent: t.Expr) -> Written:
         return self.math.power(self.at(base, _ATOM), self.top(exponent)), _POWER
+
+
+def symbol(rule: t.Rule, what: t.Write | t.State | t.GenomeEntry | str, latex: bool = False) -> str:
+    """Return how the equations spell what is assigned, a declared name (without the indices of neurons), or a bare name."""
+    writer = _Writer(rule, Latex() if latex else Plain())
+    if isinstance(what, t.Write):
+        return writer._left(what)
+    if isinstance(what, str):
+        return writer._name(what)
+    sides = [letter for letter in what.sides if what.kind == "synapse" and letter != "p"] if isinstance(what, t.State) else []
+    return writer.math.indexed(writer._name(what.name), [*sides, *what.indices])

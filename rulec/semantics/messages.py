@@ -9,8 +9,38 @@ from rulec.source import Diagnostic, Span
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
-    return close[0] if close else None
+    """Return the candidate that `name` was probably meant to be, or None.
+
+    One slip (a letter more, less, changed, or two swapped) in every three letters. Single letters are near nothing but
+    their own capitals and doubles: guessing among them is noise.
+    """
+    scored = [(_slips(name.lower(), other.lower()), _unlike(name, other), other) for other in candidates]
+    close = [entry for entry in scored if entry[0] <= _allowed(name, entry[2])]
+    return min(close)[2] if close else None
+
+
+def _allowed(name: str, other: str) -> int:
+    if len(other) == 1:
+        return len(name) - 1 if set(name.lower()) == {other.lower()} and len(name) <= 2 else 0
+    return max(1, max(len(name), len(other)) // 3) if len(name) > 1 else 0
+
+
+def _unlike(name: str, other: str) -> float:
+    return 1 - difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+
+def _slips(left: str, right: str) -> int:
+    """Count insertions, deletions, changes and swaps of neighbours between two words (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        before, last, row = row, before, [i]
+        for j, b in enumerate(right, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def _suggest(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
@@ -19,24 +49,32 @@ def _suggest(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
 
 
 def _listing(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(f"`{n}`" for n in names) if names else "none"
+    return ", ".join(f"`{n}`" for n in names) or "none"
 
 
 def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s" if not thing.endswith("x") else f"{count} indices"
+    several = {"index": "indices"}.get(thing, thing + "s")
+    return f"{count} {thing if count == 1 else several}"
+
+
+def _article(word: str) -> str:
+    return f"an {word}" if word[:1] in "aeiou" else f"a {word}"
 
 
 # --- Names -----------------------------------------------------------------------------------
 
 
-def unknown_name(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:
+def unknown_name(span: Span, name: str, candidates: Sequence[str], local: Span | None = None) -> Diagnostic:
+    """`local`: where a block of this rule gives the name to a value of its own."""
+    where = "" if local is None else f"assigned on line {local.line}, as a local name: it ends with its block"
+    otherwise = f"declare `{name}` as a genome entry, a state or an option"
     return Diagnostic(
         "unknown-name",
         f"nothing is called `{name}` here",
         span,
         "not declared",
-        help=_suggest(name, candidates, "declare it as a genome entry, a state or an option"),
+        notes=(where,) if where else (),
+        help=otherwise if where else _suggest(name, candidates, otherwise),
     )
 
 
@@ -47,8 +85,39 @@ def unknown_function(span: Span, name: str, candidates: Sequence[str]) -> Diagno
         span,
         "not a function, a net or a reduction",
         help=_suggest(
-            name, candidates, "named activations, `exp`, `log`, `sum[i]`, ... are listed in docs/language.md"
+            name, candidates, f"declare a net: `net {name} : 1 -> 16 -> 1`; docs/language.md lists functions"
         ),
+    )
+
+
+def not_a_function(span: Span, name: str, what: str) -> Diagnostic:
+    return Diagnostic(
+        "not-a-function",
+        f"`{name}` is no function",
+        span,
+        what,
+        help=f"to multiply, write `{name} * (...)`",
+    )
+
+
+def option_not_function(span: Span, name: str, value: str) -> Diagnostic:
+    return Diagnostic(
+        "not-a-function",
+        f"option `{name}` is `{value}`, which is no function",
+        span,
+        "called like a function",
+        help=f"give it an activation: `option {name} = tanh`",
+    )
+
+
+def unknown_activation(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "unknown-activation",
+        f"there is no activation `{name}`",
+        span,
+        "not an activation",
+        notes=(f"known: {_listing(candidates)}",),
+        help=_suggest(name, candidates, "use one of these"),
     )
 
 
@@ -60,6 +129,43 @@ def unknown_index(span: Span, name: str, candidates: Sequence[str]) -> Diagnosti
         "not an index",
         notes=("`i`, `j` and `n` are built in; all others are declared",),
         help=_suggest(name, candidates, f"declare it: `index {name} : 2`"),
+    )
+
+
+def number_for_index(span: Span, number: int, help: str) -> Diagnostic:
+    return Diagnostic(
+        "number-for-index", f"`{number}` is a number, where an index letter belongs", span, "not a letter", help=help
+    )
+
+
+def unknown_entry(span: Span, name: str, rule: str, candidates: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "unknown-entry",
+        f"the genome of rule `{rule}` has no entry `{name}`",
+        span,
+        "not an entry",
+        notes=(f"its entries are {_listing(candidates)}",),
+        help=_suggest(name, candidates, "remove it, or declare the entry in the rule"),
+    )
+
+
+def preset_declares(span: Span, name: str, what: str) -> Diagnostic:
+    return Diagnostic(
+        "preset-declaration",
+        f"named genome values give `{name}` {what}, which the rule has declared already",
+        span,
+        "only the value may be given",
+        help=f"write `{name} = ...`",
+    )
+
+
+def preset_without_value(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "preset-without-value",
+        f"`{name}` is named, but gets no value",
+        span,
+        "no value",
+        help=f"write `{name} = 1`, say",
     )
 
 
@@ -85,6 +191,16 @@ def unknown_option(name: str, rule: str, candidates: Sequence[str], span: Span |
     )
 
 
+def conditional_declaration(span: Span, what: str) -> Diagnostic:
+    return Diagnostic(
+        "conditional-declaration",
+        f"{what} may not depend on an option",
+        span,
+        "inside an `if`",
+        help="move the line out of the `if`",
+    )
+
+
 def wrong_option_value(
     name: str, value: object, expected: str, span: Span | None = None, close: str | None = None
 ) -> Diagnostic:
@@ -105,7 +221,7 @@ def duplicate_name(span: Span, name: str, before: Span) -> Diagnostic:
         span,
         "second declaration",
         notes=(f"first declared on line {before.line}",),
-        help="rename one of the two",
+        help="rename one of the two, or remove it",
     )
 
 
@@ -151,13 +267,13 @@ def unknown_import(span: Span, name: str, path: str, candidates: Sequence[str]) 
     )
 
 
-def import_not_found(span: Span, path: str) -> Diagnostic:
+def import_not_found(span: Span, path: str, beside: Sequence[str]) -> Diagnostic:
     return Diagnostic(
         "import-not-found",
-        f"the file `{path}` cannot be read",
+        f"there is no file `{path}`",
         span,
-        "looked for beside this file and in the shipped rules",
-        help="give a path relative to this file",
+        "neither beside this file nor among the shipped rules",
+        help=_suggest(path, beside, "give a path relative to this file"),
     )
 
 
@@ -186,14 +302,14 @@ def unreduced_sample(span: Span, target: str, cause: str) -> Diagnostic:
     )
 
 
-def unreduced_index(span: Span, index: str, target: str) -> Diagnostic:
+def unreduced_index(span: Span, index: str, target: str, cause: str) -> Diagnostic:
     return Diagnostic(
         "unreduced-index",
         f"the index `{index}` is neither on the left nor reduced",
         span,
         f"one value per `{index}`",
         notes=(f"the left side is `{target}`",),
-        help=f"reduce it: `sum[{index}](...)`",
+        help=f"reduce it: `sum[{index}]({cause})`",
     )
 
 
@@ -203,18 +319,20 @@ def sample_in_parameter(span: Span, target: str) -> Diagnostic:
         f"`{target}` has one value per parameter, but the right side has one per sample",
         span,
         "one value per sample",
-        help="use `grad(loss, w)`, which averages over the batch",
+        help=f"average over the batch: `mean[n]({span.text})`",
     )
 
 
 def index_not_in_block(span: Span, index: str, block: str) -> Diagnostic:
-    side = {"i": "presynaptic", "j": "postsynaptic", "n": "sample"}.get(index, "")
+    side = {"i": "presynaptic ", "j": "postsynaptic "}.get(index, "")
+    knows = {"input i": "use `i`", "output j": "use `j`"}.get(block, "write the rule per synapse: `update i -> j`")
     return Diagnostic(
         "index-not-in-block",
-        f"`{block}` has no {side} index `{index}`".replace("  ", " "),
+        f"`{block}` has no {side}index `{index}`",
         span,
         f"`{index}` is not bound here",
-        help="an `input i` block knows `i`, an `output j` block `j`; `forward i -> j` and `update i -> j` know both",
+        notes=("`forward`, `backward` and `update i -> j` bind `i` and `j`, `input` and `output` one of them",),
+        help=knows,
     )
 
 
@@ -245,65 +363,66 @@ def wrong_index_count(span: Span, name: str, declared: str, expected: int, given
         f"`{name}` takes {_many(expected, 'index')}, not {given}",
         span,
         f"{given} given",
-        notes=(f"it is declared `{declared}`",),
-        help=f"write it as `{declared}`",
-    )
-
-
-def missing_index(span: Span, name: str, declared: str) -> Diagnostic:
-    return Diagnostic(
-        "missing-index",
-        f"`{name}` needs its indices",
-        span,
-        "which neuron or synapse?",
-        notes=(f"`{declared}` is the full form",),
+        notes=(f"its full form is `{declared}`",),
         help=f"write `{declared}`",
     )
 
 
+def missing_index(span: Span, name: str, forms: Sequence[str]) -> Diagnostic:
+    """`forms`: how the name may be written in full; the first of two is the presynaptic neuron's."""
+    written = f"write `{forms[0]}`"
+    if len(forms) > 1:
+        written = f"write `{forms[0]}` for the presynaptic neuron, `{forms[1]}` for the postsynaptic one"
+    return Diagnostic("missing-index", f"`{name}` needs its indices", span, "which of its values?", help=written)
+
+
 def needless_index(span: Span, name: str) -> Diagnostic:
-    return Diagnostic("needless-index", f"`{name}` has no indices", span, "a single number", help=f"write `{name}`")
+    return Diagnostic("needless-index", f"`{name}` takes no indices", span, "none here", help=f"write `{name}`")
 
 
 def extent_mismatch(span: Span, index: str, extent: object, name: str, expected: object) -> Diagnostic:
+    fitting = "index o : outputs" if expected == "outputs" else f"index q : {expected}"
     return Diagnostic(
         "extent-mismatch",
         f"the index `{index}` runs over {extent}, but this axis of `{name}` has {expected}",
         span,
         f"`{index}` : {extent}",
-        help=f"use an index that is declared with extent {expected}",
+        help=f"use an index of that extent, declared like `{fitting}`",
     )
 
 
-def component_out_of_range(span: Span, value: int, name: str, extent: object) -> Diagnostic:
+def component_out_of_range(span: Span, value: int, name: str, extent: int) -> Diagnostic:
     return Diagnostic(
         "component-out-of-range",
         f"`{name}` has no component {value}",
         span,
         f"the axis has {extent}",
         notes=("components count from 0",),
-        help=f"use 0 to {int(extent) - 1}" if isinstance(extent, int) else "use a smaller number",
+        help=f"use 0 to {extent - 1}" if extent > 1 else "use 0",
     )
 
 
 def swapped_indices(span: Span, name: str, declared: str) -> Diagnostic:
     return Diagnostic(
         "swapped-indices",
-        f"`{name}` is read with its neurons the wrong way round",
+        f"`{name}` is used with its neurons the wrong way round",
         span,
         "order of the indices",
-        notes=(f"it is declared `{declared}`",),
+        notes=("a synapse leads from `i` to `j` in every block; the order of the letters is that of the declaration",),
         help=f"write `{declared}`",
     )
 
 
-def not_a_neuron_index(span: Span, name: str, index: str) -> Diagnostic:
+def not_a_neuron_index(span: Span, name: str, index: str, forms: Sequence[str]) -> Diagnostic:
+    place = "the first index" if len(forms) > 1 else "these indices"
     return Diagnostic(
         "not-a-neuron-index",
-        f"the first index of `{name}` says which neuron: `i` or `j`",
+        f"{place} of `{name}` must say which neuron"
+        if len(forms) > 1
+        else f"{place} of `{name}` must say which neurons",
         span,
         f"`{index}` is not a neuron",
-        help=f"write `{name}[i...]` for the presynaptic neuron, `{name}[j...]` for the postsynaptic one",
+        help="write " + " or ".join(f"`{form}`" for form in forms),
     )
 
 
@@ -312,8 +431,38 @@ def bad_extent(span: Span, value: object) -> Diagnostic:
         "bad-extent",
         f"an index cannot run over {value}",
         span,
-        "expected a whole number from 1, or `outputs`",
+        "expected a whole number from 1",
         help="give a whole number, an option, or `outputs` (the size of the output layer)",
+    )
+
+
+def bad_repeat_count(span: Span, value: object) -> Diagnostic:
+    return Diagnostic(
+        "bad-repeat-count",
+        f"blocks cannot be repeated {value} times",
+        span,
+        "expected a whole number from 1",
+        help="give a whole number, or an option that is one",
+    )
+
+
+def bad_step_count(span: Span, value: object) -> Diagnostic:
+    return Diagnostic(
+        "bad-step-count",
+        f"the inner rule cannot run for {value} steps",
+        span,
+        "expected a whole number from 1",
+        help="give a whole number, or an option that is one",
+    )
+
+
+def bad_net_size(span: Span, value: object) -> Diagnostic:
+    return Diagnostic(
+        "bad-net-size",
+        f"a layer of a net cannot have {value} units",
+        span,
+        "expected a whole number from 1",
+        help="give a whole number, or an option that is one",
     )
 
 
@@ -335,7 +484,7 @@ def wrong_header_index(span: Span, kind: str, expected: str) -> Diagnostic:
         "wrong-header-index",
         f"a block `{kind}` binds `{expected}`",
         span,
-        "other letters have no meaning here",
+        "other letters, or another order",
         notes=("`i` is the presynaptic neuron and `j` the postsynaptic one",),
         help=f"write `{kind} {expected}`",
     )
@@ -349,10 +498,10 @@ def wrong_side(span: Span, kind: str, target: str, expected: str) -> Diagnostic:
         f"cannot set `{target}` here",
         help={
             "input": "set the input layer's states: `x[i] = input[i]`",
-            "forward": "set the postsynaptic neuron: `...[j] = ...`",
-            "backward": "set the presynaptic neuron: `...[i] = ...`",
-            "output": "set the output layer's states or `prediction[j]`",
-            "update": "set a synapse state, such as `w[i,j]`",
+            "forward": "set the postsynaptic neuron, whose index is `j`",
+            "backward": "set the presynaptic neuron, whose index is `i`",
+            "output": "set a state of the output layer, whose index is `j`, or `prediction[j]`",
+            "update": "set a synapse state here, and neuron states in `forward` or `backward`",
         }[kind],
     )
 
@@ -363,7 +512,7 @@ def read_only(span: Span, name: str, what: str) -> Diagnostic:
         f"`{name}` cannot be assigned",
         span,
         what,
-        help="genome entries and options are fixed while a rule runs; declare a state for what changes",
+        help="assign another name, or declare a state for what changes",
     )
 
 
@@ -372,13 +521,19 @@ def loss_too_early(span: Span, name: str) -> Diagnostic:
         "loss-before-output",
         f"`{name}` is not known yet",
         span,
-        "no `output` block before this line sets `prediction`",
-        help="set `prediction[j]` in an `output j` block above",
+        "nothing above sets `prediction`",
+        help="set `prediction[j]` in an `output j` block above this line",
     )
 
 
 def data_misplaced(span: Span, name: str, block: str, help: str) -> Diagnostic:
     return Diagnostic("data-misplaced", f"`{name}` cannot be read in `{block}`", span, "not available here", help=help)
+
+
+def call_misplaced(span: Span, name: str, home: str, example: str) -> Diagnostic:
+    return Diagnostic(
+        "call-misplaced", f"`{name}` belongs in {home}", span, "has no meaning here", help=f"write it as in `{example}`"
+    )
 
 
 def no_prediction(span: Span, rule: str) -> Diagnostic:
@@ -411,13 +566,13 @@ def input_not_set(span: Span, rule: str) -> Diagnostic:
     )
 
 
-def mixed_updates(span: Span, name: str) -> Diagnostic:
+def mixed_updates(span: Span, others: str) -> Diagnostic:
     return Diagnostic(
         "mixed-updates",
-        "a bare `update` acts on the network's own parameters, but this rule has synapses of its own",
+        f"a bare `update` acts on the network's own parameters, but this rule has {others}",
         span,
-        f"`{name}` is declared per synapse",
-        help="write `update i -> j`, or drop the sweeps and the indexed synapse states",
+        "no indices",
+        help="write `update i -> j`, or drop the sweeps and the indices of synapse states",
     )
 
 
@@ -432,13 +587,27 @@ def synapse_needs_indices(span: Span, name: str) -> Diagnostic:
     )
 
 
-def neuron_declared_with_index(span: Span, name: str, index: str) -> Diagnostic:
+def neuron_declared_with_index(span: Span, name: str, index: str, rest: Sequence[str]) -> Diagnostic:
+    def form(letters: Sequence[str]) -> str:
+        return f"{name}[{','.join(letters)}]" if letters else name
+
     return Diagnostic(
         "neuron-index-declared",
         f"neuron states are declared without `{index}`",
         span,
-        "every neuron has one anyway",
-        help=f"write `{name}` here and `{name}[{index}]` where it is used",
+        "every neuron has one value per sample anyway" if index == "n" else "every neuron has one anyway",
+        help=f"write `{form(rest)}` here"
+        + ("" if index == "n" else f", and `{form([index, *rest])}` where it is used"),
+    )
+
+
+def neuron_index_late(span: Span, declared: str) -> Diagnostic:
+    return Diagnostic(
+        "neuron-index-late",
+        "the neurons of a synapse state come before its other indices",
+        span,
+        "comes too late",
+        help=f"write `{declared}`",
     )
 
 
@@ -453,12 +622,9 @@ def state_without_neuron(span: Span, name: str) -> Diagnostic:
 
 
 def keep_misplaced(span: Span, name: str, kind: str) -> Diagnostic:
+    why = "survives from step to step anyway" if kind == "synapse" else "always begins anew in each step"
     return Diagnostic(
-        "keep-misplaced",
-        f"`keep` has no meaning for the {kind} state `{name}`",
-        span,
-        "kept anyway" if kind == "synapse" else "set anew in each step",
-        help="remove `keep`",
+        "keep-misplaced", f"`keep` has no meaning for the {kind} state `{name}`", span, why, help="remove `keep`"
     )
 
 
@@ -468,7 +634,7 @@ def needs_initial(span: Span, name: str) -> Diagnostic:
         f"synapse state `{name}` has no initial value",
         span,
         "survives from step to step, so it must start somewhere",
-        help=f"add one: `{name} = 0` or `= normal(0, 1 / sqrt(fan_in))`",
+        help=f"add one: `{name} = 0` or `{name} = normal(0, 1 / sqrt(fan_in))`",
     )
 
 
@@ -486,7 +652,7 @@ def outside_domain(span: Span, name: str, value: float, domain: str) -> Diagnost
         "outside-domain",
         f"the initial value of `{name}` lies outside its domain",
         span,
-        f"{value:g} is not {domain}",
+        f"{value:g} is not in `{domain}`",
         help="change the value or the domain",
     )
 
@@ -497,7 +663,7 @@ def bad_interval(span: Span) -> Diagnostic:
         "an interval needs two numbers, the smaller first",
         span,
         "empty or unfinished",
-        help="write `interval(-1, 1)`",
+        help="write it as in `interval(-1, 1)`",
     )
 
 
@@ -536,8 +702,18 @@ def no_derivative(span: Span, name: str) -> Diagnostic:
         "no-derivative",
         f"`{name}` has no derivative `{name}'`",
         span,
-        "only functions of one argument have one",
+        "only `act` and functions of one argument have one",
         help="use `diff(expression, variable)`",
+    )
+
+
+def high_derivative(span: Span, name: str, most: int) -> Diagnostic:
+    return Diagnostic(
+        "high-derivative",
+        f"this derivative of `{name}` is of an order higher than {most}",
+        span,
+        "too many primes",
+        help=f"write `{name}{chr(39) * most}(...)` at most",
     )
 
 
@@ -564,10 +740,10 @@ def outdated_value(span: Span, variable: str) -> Diagnostic:
 def diff_variable(span: Span) -> Diagnostic:
     return Diagnostic(
         "diff-variable",
-        "the second argument of `diff` must be a state",
+        "the second argument of `diff` must be a state or a local name",
         span,
-        "not a state",
-        help="write `diff(loss, z[j])`",
+        "an expression" if not span.text.isidentifier() else "not a state",
+        help="write it as in `diff(loss, z[j])`",
     )
 
 
@@ -591,12 +767,13 @@ def grad_arguments(span: Span) -> Diagnostic:
     )
 
 
-def act_without_neuron(span: Span) -> Diagnostic:
+def act_without_neuron(span: Span, sides: int, sample: bool) -> Diagnostic:
+    label = "belongs to no neuron" if sides == 0 else "belongs to two neurons"
     return Diagnostic(
         "act-without-neuron",
-        "`act` is the activation of a layer, but this value belongs to no neuron",
+        "`act` is the activation of a layer: it takes one value per neuron and sample",
         span,
-        "neither `[i]` nor `[j]`",
+        label if sides != 1 or sample else "the same for all samples",
         help="give it a neuron's value, as in `act(z[j])`, or name an activation: `tanh(...)`",
     )
 
@@ -607,7 +784,10 @@ def net_size(span: Span, name: str, expected: int, given: int) -> Diagnostic:
         f"the net `{name}` takes {_many(expected, 'input')}, not {given}",
         span,
         f"{given} given",
-        help=f"declare `net {name} : {given} -> ...`, or give {_many(expected, 'value')}; `concat[k](a[j,k])` gives one per `k`",
+        notes=("`concat[k](a[j,k])` gives one input per `k`",),
+        help=f"declare `net {name} : {given} -> ...`, or give {_many(expected, 'value')}"
+        if given
+        else f"give {_many(expected, 'value')}",
     )
 
 
@@ -621,23 +801,89 @@ def net_output(span: Span, name: str, size: int, given: object) -> Diagnostic:
     )
 
 
+def net_output_taken(span: Span, name: str, index: str) -> Diagnostic:
+    return Diagnostic(
+        "net-output-index",
+        f"the inputs of the net `{name}` vary with `{index}` already",
+        span,
+        "names the output too",
+        notes=("diagonals are not taken silently",),
+        help="index the output with another letter, declared with the same extent",
+    )
+
+
+def concat_extent(span: Span, index: str, extent: object) -> Diagnostic:
+    return Diagnostic(
+        "concat-extent",
+        f"a net takes a fixed number of inputs, but `{index}` runs over {extent}",
+        span,
+        "no fixed number",
+        help=f"give `concat` an index declared with a number, or reduce `{index}` first: `mean[{index}](...)`",
+    )
+
+
 def initial_shape(span: Span, name: str, expected: Sequence[object], given: Sequence[int]) -> Diagnostic:
+    shape, own = (" x ".join(map(str, sizes)) or "a single number" for sizes in (given, expected))
     return Diagnostic(
         "initial-shape",
-        f"the initial value of `{name}` has shape {list(given)}, not {list(expected)}",
+        f"the initial value of `{name}` does not fit its indices",
         span,
-        f"shape {list(given)}",
-        help="give an array of that shape, a single number, `eye` or `normal(m, s)`",
+        f"this array is {shape}",
+        notes=(f"`{name}` is {own}",),
+        help="give an array of that shape, or a number for all entries" if expected else "give a single number",
+    )
+
+
+def eye_shape(span: Span, name: str, declared: str) -> Diagnostic:
+    return Diagnostic(
+        "initial-shape",
+        f"the initial value of `{name}` does not fit its indices",
+        span,
+        "a matrix needs two declared indices",
+        notes=(f"the full form is `{declared}`",),
+        help="give a number, or declare two indices: `index k, l : 2`",
+    )
+
+
+def initial_from_other(span: Span, name: str, source: str, declared: str, other: str) -> Diagnostic:
+    return Diagnostic(
+        "initial-shape",
+        f"`{name}` cannot begin as a copy of `{source}`",
+        span,
+        "lives on other synapses, or has other indices",
+        notes=(f"`{declared}` and `{other}`",),
+        help="give a number, an array or `normal(m, s)`",
+    )
+
+
+def random_neuron_initial(span: Span, name: str, kind: str) -> Diagnostic:
+    return Diagnostic(
+        "random-neuron-initial",
+        f"the {kind} state `{name}` must begin with values known in advance",
+        span,
+        "drawn, or known only with the network",
+        notes=("numbers, options, arrays and `eye` are known; synapse states may be drawn, for they begin only once",),
+        help="begin with a number, and assign `noise` in a block",
+    )
+
+
+def shared_fan(span: Span, name: str, size: str) -> Diagnostic:
+    return Diagnostic(
+        "shared-fan",
+        f"`{size}` is the size of one connection, but `{name}` is shared by all",
+        span,
+        "of which connection?",
+        help=f"declare `{name} per layer`, or use a number",
     )
 
 
 def ragged_array(span: Span) -> Diagnostic:
     return Diagnostic(
         "ragged-array",
-        "the rows of this array differ in length",
+        "the rows of this array differ in length" if span.text.count("[") > 1 else "this array is empty",
         span,
-        "not rectangular",
-        help="give every row the same number of entries",
+        "not rectangular" if span.text.count("[") > 1 else "no entries",
+        help="give every row the same number of entries" if span.text.count("[") > 1 else "give it entries: `[1, 0]`",
     )
 
 
@@ -647,17 +893,23 @@ def array_misplaced(span: Span) -> Diagnostic:
         "arrays stand in initial values only",
         span,
         "not an initial value",
-        help="declare a genome entry with this value",
+        help=f"declare a genome entry with this value: `c[k] = {span.text}`",
     )
 
 
 def sample_misplaced(span: Span, name: str) -> Diagnostic:
+    instead = {
+        "normal": "draw standard normal numbers with `noise`: `m + s * noise`",
+        "uniform": "draw standard normal numbers with `noise`, or begin a synapse state with `uniform(a, b)`",
+        "eye": "compare two indices: `(k == l)` is one where they agree",
+    }
+    keep = f"keep it in a synapse state: `s[j] = {name}`"
     return Diagnostic(
         "initial-only",
-        f"`{name}` draws or sizes initial values only",
+        f"`{name}` belongs in initial values",
         span,
         "not an initial value",
-        help="use `noise` in blocks",
+        help=instead.get(name, keep),
     )
 
 
@@ -666,28 +918,54 @@ def not_initial(span: Span, name: str) -> Diagnostic:
         "not-initial",
         f"`{name}` is not known when initial values are drawn",
         span,
-        "changes while the rule runs",
-        help="use numbers, options, `fan_in`, `fan_out`, `normal(m, s)`, `uniform(a, b)`, `eye`, or a synapse state declared above",
+        "no part of an initial value",
+        notes=(
+            "known are numbers, options, arithmetic, arrays, `eye`, `fan_in`, `fan_out`, `outputs`, `normal(m, s)`,"
+            " `uniform(a, b)`, and for synapse states those declared above",
+        ),
+        help="begin with one of these, and assign the value in a block",
     )
 
 
-def not_constant(span: Span, name: str) -> Diagnostic:
+def not_constant(span: Span, name: str, options: Sequence[str] = ()) -> Diagnostic:
     return Diagnostic(
         "not-constant",
         f"`{name}` is not known when the rule is compiled",
         span,
         "neither a number nor an option",
-        help="use numbers and options here; `where(condition, a, b)` chooses while the rule runs",
+        help=_suggest(
+            name, options, "use numbers and options here; `where(condition, a, b)` chooses while the rule runs"
+        ),
     )
 
 
-def not_a_number(span: Span, name: str, value: object) -> Diagnostic:
+def not_finite(span: Span, text: str) -> Diagnostic:
+    return Diagnostic(
+        "constant-not-finite",
+        f"`{text}` is no finite number",
+        span,
+        "too large, or not real",
+        help="change the constant or the option",
+    )
+
+
+def choice_as_truth(span: Span, name: str, value: str) -> Diagnostic:
+    return Diagnostic(
+        "choice-as-condition",
+        f"option `{name}` is a word, which neither holds nor fails",
+        span,
+        f"`{value}`",
+        help=f"compare it: `{name} == {value}`",
+    )
+
+
+def not_a_number(span: Span, name: str, value: str, activation: bool) -> Diagnostic:
     return Diagnostic(
         "not-a-number",
         f"option `{name}` is `{value}`, which is no number",
         span,
         "a number is needed here",
-        help=f"compare it: `{name} == {value}`",
+        help=f"call it: `{name}(...)`" if activation else f"compare it: `1 if {name} == {value} else 0`",
     )
 
 
@@ -696,7 +974,7 @@ def division_by_zero(span: Span) -> Diagnostic:
         "constant-division-by-zero",
         "this divides by a constant zero",
         span,
-        "always infinite",
+        "zero",
         help="change the constant or the option",
     )
 
@@ -747,6 +1025,28 @@ def unknown_setting(span: Span, name: str, candidates: Sequence[str]) -> Diagnos
     )
 
 
+def positional_setting(span: Span, rule: str) -> Diagnostic:
+    return Diagnostic(
+        "positional-setting",
+        f"`{rule}` takes its settings by name",
+        span,
+        "which setting?",
+        help=f"name it: `lr = {span.text}`",
+    )
+
+
+def unknown_objective(span: Span, name: str, direction: str, candidates: Sequence[str]) -> Diagnostic:
+    turn = f"write `maximize {name}`" if name == "accuracy" and direction == "minimize" else "use one of these"
+    return Diagnostic(
+        "unknown-objective",
+        f"an outer step cannot {direction} `{name}`",
+        span,
+        "not an objective",
+        notes=("objectives are `minimize loss`, `minimize error` and `maximize accuracy`, with a factor if need be",),
+        help=turn if name in candidates else _suggest(name, candidates, turn),
+    )
+
+
 def wrong_data(span: Span, name: str, expected: str) -> Diagnostic:
     return Diagnostic(
         "wrong-data",
@@ -757,11 +1057,12 @@ def wrong_data(span: Span, name: str, expected: str) -> Diagnostic:
     )
 
 
-def unknown_meta(span: Span, name: str) -> Diagnostic:
+def unknown_meta(span: Span, name: str, candidates: Sequence[str], rule: str) -> Diagnostic:
     return Diagnostic(
         "unknown-meta-parameter",
         f"`{name}` cannot be meta-learned",
         span,
         "not a meta-parameter",
-        help="give `genome`, an entry of the inner rule such as `sgd.lr`, or `init(w)`",
+        notes=(f"known: {_listing(candidates)}",),
+        help=_suggest(name, candidates, f"give `genome`, an entry of the inner rule as `{rule}.NAME`, or `init(w)`"),
     )

@@ -79,7 +79,8 @@ class RuleError(Exception):
         return render_text(self.diagnostics)
 
 
-def fail(id: str, message: str, *, span: Span | None = None, label: str = "",
-         notes: tuple[str, ...] = (), help: str = "") -> RuleError:
+def fail(
+    id: str, message: str, *, span: Span | None = None, label: str = "", notes: tuple[str, ...] = (), help: str = ""
+) -> RuleError:
     """Make the error of a single diagnostic, for mistakes found one at a time."""
     return RuleError([Diagnostic(id, message, span, label, notes, help)])

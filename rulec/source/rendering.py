@@ -28,7 +28,7 @@ def _render_one(diagnostic: Diagnostic) -> str:
 
 
 def _excerpt(span: Span, label: str) -> tuple[list[str], str]:
-    text = span.source.line(span.line)
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in span.source.line(span.line))
     number = str(span.line)
     margin = " " * len(number)
     start = span.column - 1
@@ -58,8 +58,19 @@ def _record(diagnostic: Diagnostic) -> dict[str, object]:
     place: dict[str, object] | None = None
     if span is not None:
         end_line, end_column = span.source.position(span.end)
-        place = {"file": span.source.name, "line": span.line, "column": span.column,
-                 "end_line": end_line, "end_column": end_column}
-    return {"severity": diagnostic.severity, "id": diagnostic.id, "message": diagnostic.message,
-            "place": place, "label": diagnostic.label, "notes": list(diagnostic.notes),
-            "help": diagnostic.help}
+        place = {
+            "file": span.source.name,
+            "line": span.line,
+            "column": span.column,
+            "end_line": end_line,
+            "end_column": end_column,
+        }
+    return {
+        "severity": diagnostic.severity,
+        "id": diagnostic.id,
+        "message": diagnostic.message,
+        "place": place,
+        "label": diagnostic.label,
+        "notes": list(diagnostic.notes),
+        "help": diagnostic.help,
+    }

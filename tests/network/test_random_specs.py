@@ -91,12 +91,12 @@ def add_pool(draw: st.DrawFn, choice: Choice) -> None:
 
 @st.composite
 def choices(draw: st.DrawFn) -> tuple[str, Choice]:
-    image = draw(st.booleans())
+    image = draw(st.sampled_from([True, True, True, False]))
     shape = draw(st.tuples(*[st.integers(1, 3), st.integers(4, 9), st.integers(4, 9)]) if image else
                  st.tuples(st.integers(2, 9)))
     choice = Choice(["x".join(map(str, shape))], [], [], shape)
     hidden = draw(st.sampled_from(list(ACTIVATIONS)))
-    for step in draw(st.lists(st.sampled_from(["conv", "pool", "dense"]), max_size=4)):
+    for step in draw(st.lists(st.sampled_from(["pool", "conv", "conv", "dense"]), min_size=2, max_size=4)):
         if len(choice.shape) == 3 and step != "dense":
             add_conv(draw, choice, hidden) if step == "conv" else add_pool(draw, choice)
         elif step == "dense":

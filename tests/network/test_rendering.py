@@ -15,7 +15,7 @@ def test_table_of_a_spec() -> None:
     spec = "2x8x8-conv(4, groups=2, stride=2)-groupnorm(2, affine)-maxpool(3, stride=1)-5(tanh)-3"
     assert render_network(parse_spec(spec)) == dedent(f"""\
         network {spec}
-        layer    shape  norm             activation  connection  from                             weights                                            parameters
+        layer    shape  norm             activation  connection  from                             weights                                              parameters
         input    2x8x8                   identity
         hidden1  4x4x4  group(2) affine  relu        c1          input                            conv 2 -> 4, 3x3, stride 2x2, padding 1x1, groups 2          40
         hidden2  5                       tanh        c2          flatten(max 3x3 / 1x1(hidden1))  dense 16 -> 5                                                85

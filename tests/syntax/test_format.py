@@ -184,10 +184,10 @@ def test_long_lines_without_sums_break_inside_the_outermost_call():
     assert tree(fmt(text)) == tree(text)
 
 
-@given(st.integers(1, 400), st.sampled_from([" + ", " * ", " - ", " / "]))
-@settings(max_examples=40)
+@given(st.integers(1, 60), st.sampled_from([" + ", " * ", " - ", " / "]))
+@settings(max_examples=25)
 def test_long_lines_fit_where_they_can(count: int, sign: str):
-    terms = sign.join(["f(abc, x[i] * 2)"] * min(count, 100))
+    terms = sign.join(["f(abc, x[i] * 2)"] * count)
     text = f"rule r\nupdate\n  y = {terms}\n"
     if len(terms) < 1_900:
         assert tree(fmt(text)) == tree(text)
@@ -329,7 +329,7 @@ def test_expressions_come_back(expression: ast.Expression):
 
 
 @given(modules)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_trees_come_back_and_rendering_is_canonical(module: ast.Module):
     text = render_module(module)
     assert tree(text) == module

@@ -145,8 +145,8 @@ HUGE = {
     "open lines up to the limit": "(\n" * 19_000,
     "closing up to the limit": ")\n" * 19_000,
     "else up to the limit": "else\n" * 19_000,
-    "lost branches": "rule a\nif b c\n  neuron\n    x\n" + "elif a\n" * 19_000,
-    "branches": "rule a\nif b\n  neuron\n    x\n" + "elif a\n  neuron\n    x\n" * 6_000,
+    "lost branches": "rule a\nif b c\n  neuron\n    x\n" + "elif a\n" * 8_000,
+    "branches": "rule a\nif b\n  neuron\n    x\n" + "elif a\n  neuron\n    x\n" * 3_000,
     "staircase": "".join(" " * k + "if a\n" for k in range(1_300)),
     "minus": "rule a\nupdate\n  x = " + "-" * 1_900 + "1\n",
     "not": "rule a\nupdate\n  x = " + "not " * 450 + "1\n",
@@ -163,23 +163,28 @@ HUGE = {
 @pytest.mark.parametrize("name", HUGE)
 def test_takes_bounded_time(name: str):
     lark_parser()
-    start = time.perf_counter()
+    start = time.process_time()  # others may be using the machine
     _, found, _ = parse_source(Source("t.rule", HUGE[name]))
-    assert time.perf_counter() - start < 2 * _slowness()
+    assert time.process_time() - start < 2
     assert found.errors
     assert len(found) <= 21
     assert len(render_text(found.sorted())) < 20_000
 
 
-def _slowness() -> float:
-    """Return how much slower than usual this machine is just now, at least 1."""
-    start = time.perf_counter()
-    sum(range(2_000_000))
-    return max(1.0, (time.perf_counter() - start) / 0.05)
-
-
 def test_deep_but_allowed_expressions_are_read():
     text = "rule a\nupdate\n  x = " + "(" * 49 + "1" + " + 1)" * 49 + "\n"
+    survive(text)
+    assert not parse_source(Source("t.rule", text))[1].errors
+
+
+def test_deep_but_allowed_choices_are_read():
+    lines, pad = ["rule a", "update"], "  "
+    for _ in range(10):  # the last branch of each `if` holds the next one
+        lines += [line for k in range(11) for line in (f"{pad}{'elif' if k else 'if'} a == {k}", f"{pad}  x = {k}")][
+            :-1
+        ]
+        pad += "  "
+    text = "\n".join([*lines, f"{pad}x = 1", ""])
     survive(text)
     assert not parse_source(Source("t.rule", text))[1].errors
 

@@ -11,9 +11,16 @@ import math
 from rulec.ir.graph import Block, Op, constant, is_constant, rewrite_block
 
 _ARITHMETIC = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a,
-    "div": lambda a, b: a / b, "pow": lambda a, b: a**b, "sqrt": math.sqrt, "abs": abs,
-    "less": lambda a, b: float(a < b), "equal": lambda a, b: float(a == b),
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "neg": lambda a: -a,
+    "div": lambda a, b: a / b,
+    "pow": lambda a, b: a**b,
+    "sqrt": math.sqrt,
+    "abs": abs,
+    "less": lambda a, b: float(a < b),
+    "equal": lambda a, b: float(a == b),
 }
 
 
@@ -54,7 +61,9 @@ def _div(op: Op) -> Op:
 
 
 def _pow(op: Op) -> Op:
-    return op.args[0] if is_constant(op.args[1], 1.0) else constant(1.0, op.span) if is_constant(op.args[1], 0.0) else op
+    return (
+        op.args[0] if is_constant(op.args[1], 1.0) else constant(1.0, op.span) if is_constant(op.args[1], 0.0) else op
+    )
 
 
 def _neg(op: Op) -> Op:

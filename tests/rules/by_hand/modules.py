@@ -42,14 +42,18 @@ class ConcatDense(nn.Module):
 
 
 class ResidualConv(nn.Module):
-    """Two blocks with batch normalisation; the second changes the size, with a strided shortcut."""
+    """Two blocks with normalisation; the second changes the size, with a strided shortcut.
+
+    Rules have one bias per layer. Without normalisation the shortcut ends in the same layer as the third convolution.
+    """
 
     def __init__(self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d, act: Callable[[Tensor], Tensor] = torch.relu) -> None:
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(2, 4, 3, padding=1, bias=False), norm(4)
-        self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, padding=1, bias=False), norm(4)
+        self.conv1, self.norm1 = nn.Conv2d(2, 4, 3, padding=1), norm(4)
+        self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, padding=1), norm(4)
         self.conv3, self.norm3 = nn.Conv2d(4, 6, 3, padding=1, stride=2), norm(6)
-        self.short, self.head, self.act = nn.Conv2d(4, 6, 1, stride=2, bias=False), nn.Linear(6, 3), act
+        alone = not isinstance(self.norm3, nn.Identity)
+        self.short, self.head, self.act = nn.Conv2d(4, 6, 1, stride=2, bias=alone), nn.Linear(6, 3), act
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.act(self.norm1(self.conv1(x)))
@@ -72,7 +76,7 @@ class ConcatConv(nn.Module):
         b = torch.tanh(self.b(torch.cat([x, a], 1)))
         h = F.max_pool2d(torch.cat([a, b, x], 1), 3, 2, 1)
         h = F.softplus(self.c(h))
-        return torch.tanh(self.norm(self.head(F.avg_pool2d(h, 2, 1, 1, count_include_pad=False)[:, :, :, :].mean((2, 3)))))
+        return torch.tanh(self.norm(self.head(F.avg_pool2d(h, 2, 1, 1, count_include_pad=False).mean((2, 3)))))
 
 
 class Padded(nn.Module):

@@ -83,7 +83,7 @@ def difference(rule: Rule, by_hand: Step, chain: Chain, loss: str = "mse", steps
 
 
 def apart(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference; shapes must agree, and what is not a number is infinitely far from anything."""
+    """Return the largest difference, relative where numbers are large; what is not a number is infinitely far off."""
     assert a.shape == b.shape, (a.shape, b.shape)
-    gap = (a - b).abs().max().item() if a.numel() else 0.0
+    gap = ((a - b).abs() / (1 + b.abs())).max().item() if a.numel() else 0.0
     return gap if gap == gap else float("inf")
