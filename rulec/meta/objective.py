@@ -35,9 +35,9 @@ def scored(task: Task, objectives: Sequence[tuple[float, str]], prediction: Tens
 
 
 def weighted(objectives: Sequence[tuple[float, str]], loss: Tensor, accuracy: Tensor) -> Tensor:
-    """Add up the objectives, each a weight and `loss` or `error`; lower is better."""
+    """Add up the objectives, each a weight and `loss` or `error`; lower is better, and NaN where the loss is not finite."""
     terms = [weight * (loss if name == "loss" else 1 - accuracy) for weight, name in objectives]
-    return torch.stack(terms).sum(0)
+    return torch.where(loss.isfinite(), torch.stack(terms).sum(0), torch.nan)
 
 
 def _per_member(values: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def plan(
     return Plan(problem, method, {name: value.detach() for name, value in free.items()}, count, _identity(problem, clip, patience, genome))
 
 
-def _chosen(given: object, outer: Outer, name: str, default: object) -> object:
+def _chosen(given: OptionValue | None, outer: Outer, name: str, default: OptionValue) -> OptionValue:
     return given if given is not None else outer.settings.get(name, default)
 
 

@@ -128,14 +128,15 @@ class _Drawing:
     def _assignment(self, index: int, column: Column) -> None:
         x, y = self.x(index), self.y[column.row]
         colour = _EDGE[self.kinds[column.row]]
+        half = 0.17 + 0.025 * len(_plain(column.label))  # of the box's width
         ends = [self.y[name] for name, _ in column.reads if self.y[name] != y]
         for far in {max([y, *ends]), min([y, *ends])} - {y}:
             self._arrow((x, far), (x, y + (0.15 if far > y else -0.15)), colour)
         if any(self.y[name] == y for name, _ in column.reads):  # the same state of other neurons
-            self._dot(x - 0.42, y, colour, True)
-            self._arrow((x - 0.42, y), (x - 0.22, y), colour)
+            self._dot(x - 0.46, y, colour, True)
+            self._arrow((x - 0.42, y), (x - half, y), colour)
         if column.itself:
-            self._arrow((x - 0.4, y), (x - 0.23, y), colour)
+            self._arrow((x - half - 0.17, y), (x - half, y), colour)
         for name, across in column.reads:
             if self.y[name] != y:
                 self._dot(x, self.y[name], colour, across)
@@ -145,7 +146,7 @@ class _Drawing:
 
     def _dot(self, x: float, y: float, colour: str, across: bool) -> None:
         self.axes.plot([x], [y], marker="o", markersize=7 if across else 6, markerfacecolor="white" if across else colour,
-                       markeredgecolor=colour, markeredgewidth=1.6 if across else 0.8, zorder=3)
+                       markeredgecolor=colour, markeredgewidth=1.6 if across else 0.8, zorder=3.5)
 
     def _arrow(self, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
         self.axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0,

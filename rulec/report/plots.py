@@ -59,8 +59,8 @@ def training_curves(history: History, path: str | Path, *, best: int | None = No
         finite = loss[np.isfinite(loss)]
         if len(finite) and finite.min() > 0 and finite.max() > 30 * finite.min():
             left.set_yscale("log")
-            for axis_formatter in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
-                axis_formatter(_plain_number)
+            left.yaxis.set_major_formatter(_plain_number)
+            left.yaxis.set_minor_formatter(_plain_number)
         right.set_ylim(0, 1.005)
         held_out = [(at, float(row[1, best])) for at, row in zip(history.held_out_at, history.held_out_rows, strict=True)] if best is not None else []
         if held_out:
@@ -112,7 +112,7 @@ def _members(axes: Axes, values: NDArray[np.float64], best: int | None) -> None:
                   label=f"member {member}" + (" (best)" if chosen else ""))
 
 
-def _plain_number(value: float, position: int) -> str:
+def _plain_number(value: float, position: float) -> str:
     """Write 0.2 and 20 instead of powers, and leave out what would crowd the axis."""
     return f"{value:g}" if round(value / 10 ** math.floor(math.log10(value))) in (1, 2, 5) else ""
 

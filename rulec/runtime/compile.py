@@ -2,65 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import torch
 
 from rulec.backend.modules import BACKENDS
+from rulec.ir.graph import Program
 from rulec.ir.passes import optimise
 from rulec.network import network_from
 from rulec.network.graph import Network
 from rulec.runtime import messages
 from rulec.runtime.compiled import CompiledRule
-from rulec.semantics.typed import OptionValue
 from rulec.source import RuleError
-
-if TYPE_CHECKING:
-    from rulec.runtime.rule import Rule
 
 LOSSES = ("cross_entropy", "mse")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def compile_rule(
-    rule: Rule,
-    net: str | Network | torch.nn.Module,
-    options: Mapping[str, OptionValue],
-    genome: str | None,
-    settings: dict[str, Any],
-) -> CompiledRule:
+@dataclass(frozen=True)
+class Settings:
+    """What `Rule.compile` takes besides the rule and the network."""
+
+    population: int | None
+    tasks: int | None
+    replicas: int | None
+    loss: str
+    device: str
+    dtype: str | torch.dtype
+    backend: str
+    input_shape: tuple[int, ...] | None
+    outputs: int | None
+
+
+def compile_program(program: Program, rule_hash: str, text: str, net: str | Network | torch.nn.Module, settings: Settings) -> CompiledRule:
     """Return the compiled rule; see `Rule.compile`. Every layer and connection is lowered here, so that mistakes show now."""
     _check_settings(settings)
-    program = rule.program(options, genome)
-    network = net if isinstance(net, Network) else network_from(net, settings["input_shape"], settings["outputs"])
+    network = net if isinstance(net, Network) else network_from(net, settings.input_shape, settings.outputs)
     compiled = CompiledRule(
         program,
         optimise(program),
         network,
-        settings["loss"],
-        settings["population"],
-        settings["tasks"],
-        settings["replicas"],
-        torch.device(settings["device"]),
-        _dtype(settings["dtype"]),
-        settings["backend"],
-        rule.hash,
-        rule.text,
+        settings.loss,
+        settings.population,
+        settings.tasks,
+        settings.replicas,
+        torch.device(settings.device),
+        _dtype(settings.dtype),
+        settings.backend,
+        rule_hash,
+        text,
     )
     _ = compiled.lowered, compiled.lowered_prediction
     return compiled
 
 
-def _check_settings(settings: dict[str, Any]) -> None:
+def _check_settings(settings: Settings) -> None:
     for name in ("population", "tasks", "replicas"):
-        value = settings[name]
+        value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise RuleError([messages.wrong_count(name, value)])
     for name, known in (("loss", LOSSES), ("backend", BACKENDS), ("device", ("cpu", "cuda"))):
-        if settings[name] not in known:
-            raise RuleError([messages.unknown_choice(name, settings[name], known)])
-    if settings["device"] == "cuda" and not torch.cuda.is_available():
+        if getattr(settings, name) not in known:
+            raise RuleError([messages.unknown_choice(name, getattr(settings, name), known)])
+    if settings.device == "cuda" and not torch.cuda.is_available():
         raise RuleError([messages.no_gpu()])
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rulec.ir.build import build
 from rulec.ir.graph import Program
@@ -96,20 +96,10 @@ class Rule:
 
         `population`, `tasks` and `replicas` add leading axes. `loss` is cross_entropy or mse. Raises `RuleError`.
         """
-        from rulec.runtime.compile import compile_rule
+        from rulec.runtime.compile import Settings, compile_program
 
-        settings: dict[str, Any] = {
-            "population": population,
-            "tasks": tasks,
-            "replicas": replicas,
-            "loss": loss,
-            "device": device,
-            "dtype": dtype,
-            "backend": backend,
-            "input_shape": input_shape,
-            "outputs": outputs,
-        }
-        return compile_rule(self, net, options or {}, genome, settings)
+        settings = Settings(population, tasks, replicas, loss, device, dtype, backend, input_shape, outputs)
+        return compile_program(self.program(options, genome), self.hash, self.text, net, settings)
 
 
 def load(path: str | Path, name: str | None = None) -> Rule:

@@ -16,9 +16,8 @@ from rulec.syntax import ast
 
 BOOLEANS = {"yes": True, "no": False, "true": True, "false": False}
 
-def evaluate(
-    expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics
-) -> OptionValue | None:
+
+def evaluate(expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics) -> OptionValue | None:
     """Return the value of a compile-time expression, or None after reporting what stops it.
 
     A bare name that is no option stands for itself, so that `backward == additive` compares choices.
@@ -58,9 +57,7 @@ def _unary(
     return None if truth is None else not truth
 
 
-def _binary(
-    expression: ast.Binary, options: Mapping[str, OptionValue], found: Diagnostics
-) -> OptionValue | None:
+def _binary(expression: ast.Binary, options: Mapping[str, OptionValue], found: Diagnostics) -> OptionValue | None:
     compared = expression.operator in ("==", "!=")
     read = evaluate if compared else evaluate_number
     left, right = read(expression.left, options, found), read(expression.right, options, found)
@@ -95,15 +92,14 @@ def _computed(
     return result  # type: ignore[no-any-return]
 
 
-def _power(base: float, exponent: float) -> float:
+def _power(base: float, exponent: float) -> complex:
     """Raise to a power; whole results beyond the largest float are refused before they are computed."""
-    approximate = float(base) ** float(exponent)
-    return base**exponent if isinstance(approximate, float) and math.isfinite(approximate) else approximate
+    approximate: complex = float(base) ** float(exponent)  # raises OverflowError
+    exact: complex = base**exponent
+    return exact if isinstance(approximate, float) else approximate
 
 
-def evaluate_number(
-    expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics
-) -> float | None:
+def evaluate_number(expression: ast.Expression, options: Mapping[str, OptionValue], found: Diagnostics) -> float | None:
     """Return the value if it is a number; words are reported."""
     value = evaluate(expression, options, found)
     if isinstance(value, str):

@@ -96,7 +96,8 @@ def check_index(section: ast.Index, scope: Scope) -> None:
 
 
 def check_genome(section: ast.Genome, scope: Scope) -> None:
-    for entry in chosen(section.entries, scope):
+    entries: Iterator[ast.GenomeEntry | ast.Net] = chosen(section.entries, scope)
+    for entry in entries:
         per_layer = _per_layer(section.per_layer, scope)
         if isinstance(entry, ast.Net):
             check_net(entry, scope, per_layer)
@@ -358,9 +359,7 @@ def _synapse_problem(entry: ast.State, sides: str, rest: tuple[ast.IndexItem, ..
     return None
 
 
-def _state(
-    entry: ast.State, kind: str, sides: str, items: tuple[ast.IndexItem, ...], scope: Scope
-) -> t.State | None:
+def _state(entry: ast.State, kind: str, sides: str, items: tuple[ast.IndexItem, ...], scope: Scope) -> t.State | None:
     name = entry.name.name
     shape = _declared_shape(name, items, scope)
     if shape is None:
@@ -370,5 +369,3 @@ def _state(
     if initial is None:
         return None
     return t.State(name, kind, sides, indices, shape, entry.keep, initial, entry.span)
-
-

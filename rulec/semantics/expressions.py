@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
-from rulec.semantics.constants import BOOLEANS, evaluate
+from rulec.semantics.constants import BOOLEANS, evaluate, evaluate_number, spelling
 from rulec.semantics.operators import BUILTIN_INDEXED, INITIAL, INITIAL_NAMES, POINTWISE, REDUCTIONS, SPECIAL
 from rulec.semantics.scope import Place, Scope, declaration
-from rulec.source import Span
+from rulec.source import Diagnostic, Span
 from rulec.syntax import ast
 
 _ARITHMETIC = {
@@ -25,6 +25,8 @@ _ARITHMETIC = {
     "and": "mul",
     "or": "max",
 }
+
+_MOST_PRIMES = 3  # of a derivative: each one makes the formula several times as long
 
 
 def check_expression(node: ast.Expression, scope: Scope, place: Place) -> t.Expr | None:
@@ -64,7 +66,7 @@ def _check_binary(node: ast.Binary, scope: Scope, place: Place) -> t.Expr | None
     if left is None or right is None:
         return None
     if node.operator == "/" and isinstance(right, t.Constant) and right.value == 0:
-        scope.report(messages.division_by_zero(node.span))
+        scope.report(messages.division_by_zero(node.right.span))
         return None
     return apply(_ARITHMETIC[node.operator], node.span, left, right)
 
@@ -88,10 +90,8 @@ def _array_values(node: ast.Array, scope: Scope) -> tuple[tuple[int, ...], tuple
             shapes.add(inner[0])
             values += inner[1]
         else:
-            number = evaluate(item, scope.options, scope.found)
-            if number is None or isinstance(number, str):
-                if number is not None:
-                    scope.report(messages.not_constant(item.span, str(number)))
+            number = evaluate_number(item, scope.options, scope.found)
+            if number is None:
                 return None
             shapes.add(())
             values.append(float(number))
@@ -113,14 +113,7 @@ def _check_name(node: ast.Name, scope: Scope, place: Place) -> t.Expr | None:
     if name in scope.options:
         return _option_as_number(name, span, scope)
     if name in scope.genome:
-        entry = scope.genome[name]
-        if place.kind == "initial":
-            scope.report(messages.not_initial(span, name))
-            return None
-        if entry.indices:
-            scope.report(messages.missing_index(span, name, declaration(name, "", entry.indices)))
-            return None
-        return t.GenomeRef(t.NOTHING, span, name, ())
+        return _bare_genome(name, span, scope, place)
     if name in scope.states:
         return _bare_state(name, span, scope, place)
     if place.kind in ("parameters", "law") and name == "w":
@@ -128,6 +121,17 @@ def _check_name(node: ast.Name, scope: Scope, place: Place) -> t.Expr | None:
     if name in BOOLEANS:
         return t.Constant(t.NOTHING, span, float(BOOLEANS[name]))
     return _builtin_name(name, span, scope, place)
+
+
+def _bare_genome(name: str, span: Span, scope: Scope, place: Place) -> t.Expr | None:
+    entry = scope.genome[name]
+    if place.kind == "initial":
+        scope.report(messages.not_initial(span, name))
+        return None
+    if entry.indices:
+        scope.report(messages.missing_index(span, name, [declaration(name, "", entry.indices)]))
+        return None
+    return t.GenomeRef(t.NOTHING, span, name, ())
 
 
 def _builtin_name(name: str, span: Span, scope: Scope, place: Place) -> t.Expr | None:
@@ -149,19 +153,21 @@ def _builtin_name(name: str, span: Span, scope: Scope, place: Place) -> t.Expr |
     if name == "noise":
         return t.Noise(place.target_axes, span)
     if name in BUILTIN_INDEXED:
-        letter = "i" if name == "input" else "j"
-        scope.report(messages.missing_index(span, name, f"{name}[{letter}]"))
+        scope.report(messages.missing_index(span, name, [f"{name}[{'i' if name == 'input' else 'j'}]"]))
         return None
-    if name in scope.extents:
+    if name in scope.extents or name in place.sides:
         return t.Apply(frozenset((name,)), span, "position", ())
-    if name in place.sides:
-        return t.Apply(frozenset((name,)), span, "position", ())
-    scope.report(messages.unknown_name(span, name, [*scope.value_names(), *place.locals]))
+    report_unknown(name, span, scope, place)
     return None
 
 
-def _misplaced(scope: Scope, diagnostic: messages.Diagnostic) -> None:
-    scope.report(diagnostic)
+def report_unknown(name: str, span: Span, scope: Scope, place: Place) -> None:
+    """Report a name that nothing has. Where no other name is near, one declaration mends all its uses: told once."""
+    candidates = [*scope.value_names(), *place.locals]
+    local = scope.declared_at.get(name)
+    scope.report(messages.unknown_name(span, name, candidates, local))
+    if local is not None or messages.nearest(name, candidates) is None:
+        scope.broken.add(name)
 
 
 def _read_local(name: str, span: Span, place: Place) -> t.Expr | None:
@@ -173,24 +179,29 @@ def _read_local(name: str, span: Span, place: Place) -> t.Expr | None:
 def _option_as_number(name: str, span: Span, scope: Scope) -> t.Expr | None:
     value = scope.options[name]
     if isinstance(value, str):
-        scope.report(messages.not_a_number(span, name, value))
+        scope.report(messages.not_a_number(span, name, value, value in (*POINTWISE, "act")))
         return None
     return t.Constant(t.NOTHING, span, float(value))
 
 
 def _bare_state(name: str, span: Span, scope: Scope, place: Place) -> t.Expr | None:
     state = scope.states[name]
+    if place.kind == "initial":
+        return t.StateRef(t.NOTHING, span, name, state.sides, ())
     if state.sides == "p":
         return t.StateRef(frozenset("p"), span, name, "p", ())
     if state.kind == "broadcast" and not state.indices:
         return t.StateRef(frozenset("n"), span, name, "", ())
-    if place.kind == "initial" and state.kind == "synapse":
-        return t.StateRef(t.NOTHING, span, name, state.sides, ())
-    sides = {"ij": "ij"}.get(state.sides, "i" if place.kind in ("input",) else "j")
-    scope.report(
-        messages.missing_index(span, name, declaration(name, sides if state.kind != "broadcast" else "", state.indices))
-    )
+    scope.report(messages.missing_index(span, name, _forms(state, place)))
     return None
+
+
+def _forms(state: t.State, place: Place) -> list[str]:
+    """Return how a state can be written in full where both neurons are bound, or the one that is."""
+    if state.sides != "j":
+        return [declaration(state.name, state.sides, state.indices)]
+    letters = [letter for letter in ("i", "j") if letter in place.sides] or ["i", "j"]
+    return [declaration(state.name, letter, state.indices) for letter in letters]
 
 
 # --- Names with indices ----------------------------------------------------------------------
@@ -208,13 +219,10 @@ def _check_indexed(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | No
         return _check_genome(node, scope, place)
     if name in BUILTIN_INDEXED:
         return _check_data(node, scope, place)
-    if name in scope.options or name in ("loss", "t"):
+    if name in scope.options or name in ("loss", "t") or (name == "w" and place.kind == "parameters"):
         scope.report(messages.needless_index(node.span, name))
         return None
-    candidates = [*scope.value_names(), *place.locals]
-    scope.report(
-        messages.unknown_name(Span(node.span.source, node.span.start, node.span.start + len(name)), name, candidates)
-    )
+    report_unknown(name, Span(node.span.source, node.span.start, node.span.start + len(name)), scope, place)
     return None
 
 
@@ -233,32 +241,36 @@ def check_letters(items: tuple[ast.IndexItem, ...], scope: Scope, place: Place) 
     return good
 
 
-def _check_letter(item: ast.IndexName, scope: Scope, place: Place) -> bool:
-    if item.name in scope.extents or item.name in scope.ignored:
-        owner = scope.extents.get(item.name)
-        if owner in ("i", "j") and owner not in place.sides:
-            scope.report(messages.index_not_in_block(item.span, item.name, place.title))
-            return False
-        return item.name in scope.extents
-    if item.name in ("i", "j"):
-        if item.name not in place.sides and place.kind != "initial":
-            scope.report(messages.index_not_in_block(item.span, item.name, place.title))
-            return False
+def known_index(item: ast.IndexName, scope: Scope) -> bool:
+    """Whether a letter is declared; report it once if it is not."""
+    if item.name in scope.extents:
         return True
+    if not scope.is_poisoned(item.name):
+        scope.report(messages.unknown_index(item.span, item.name, scope.index_names()))
+        scope.broken.add(item.name)
+    return False
+
+
+def _check_letter(item: ast.IndexName, scope: Scope, place: Place) -> bool:
     if item.name == "n":
         return True
-    scope.report(messages.unknown_index(item.span, item.name, scope.index_names()))
-    return False
+    if item.name not in ("i", "j") and not known_index(item, scope):
+        return False
+    side = neuron_side(item.name, scope)
+    if side is not None and side not in place.sides:
+        scope.report(messages.index_not_in_block(item.span, item.name, place.title))
+        return False
+    return True
 
 
 def _indexed_local(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | None:
     local = _read_local(node.name, node.span, place)
     if local is None or not check_letters(node.indices, scope, place):
         return None
-    letters = frozenset(i.name for i in node.indices if isinstance(i, ast.IndexName))
-    if letters != local.axes - {"n"}:
-        full = declaration(node.name, "", tuple(a for a in t.ordered(local.axes) if a != "n"))
-        scope.report(messages.wrong_index_count(node.span, node.name, full, len(local.axes - {"n"}), len(node.indices)))
+    own = tuple(a for a in t.ordered(local.axes) if a != "n")
+    if {i.name for i in node.indices if isinstance(i, ast.IndexName)} != set(own):
+        full = declaration(node.name, "", own)
+        scope.report(messages.wrong_index_count(node.span, node.name, full, len(own), len(node.indices)))
         return None
     return local
 
@@ -275,14 +287,12 @@ def resolve_indices(
                 return None
             resolved.append(item.value)
             continue
-        own: t.Extent | None = scope.extent(item.name)
+        own = scope.extent(item.name)
         if item.name == "j" and place.kind == "output":
             own = "outputs"
-        if own is None:
-            scope.report(messages.extent_mismatch(item.span, item.name, "neurons", node.name, extent))
-            return None
         if own != extent:
-            scope.report(messages.extent_mismatch(item.span, item.name, own, node.name, extent))
+            runs = {"n": "samples", "i": "neurons", "j": "neurons"}.get(item.name, own)
+            scope.report(messages.extent_mismatch(item.span, item.name, runs, node.name, extent))
             return None
         resolved.append(item.name)
     return tuple(resolved)
@@ -299,12 +309,13 @@ def _check_genome(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | Non
         return None
     if not check_letters(node.indices, scope, place):
         return None
+    if not entry.indices:
+        scope.report(messages.needless_index(node.span, node.name))
+        return None
     if len(node.indices) != len(entry.indices):
         full = declaration(node.name, "", entry.indices)
-        if not entry.indices:
-            scope.report(messages.needless_index(node.span, node.name))
-            return None
-        scope.report(messages.wrong_index_count(node.span, node.name, full, len(entry.indices), len(node.indices)))
+        count = len(entry.indices)
+        scope.report(messages.wrong_index_count(node.span, node.name, full, count, len(node.indices)))
         return None
     indices = resolve_indices(node, node.indices, entry.shape, scope, place)
     return None if indices is None else t.GenomeRef(_letters(indices), node.span, node.name, indices)
@@ -326,15 +337,12 @@ def check_state(node: ast.Indexed, scope: Scope, place: Place) -> t.StateRef | N
         return None
     if not check_letters(node.indices, scope, place):
         return None
-    neurons = {"j": 1, "ij": 2}.get(state.sides, 0)
-    full = declaration(state.name, {"j": "j", "ij": "ij", "ji": "ji"}.get(state.sides, ""), state.indices)
-    neurons = 2 if state.sides == "ji" else neurons
-    if len(node.indices) != neurons + len(state.indices):
-        scope.report(
-            messages.wrong_index_count(node.span, node.name, full, neurons + len(state.indices), len(node.indices))
-        )
+    neurons, given = len(state.sides), len(node.indices)
+    if given != neurons + len(state.indices):
+        full = _nearest_form(node, state, place)
+        scope.report(messages.wrong_index_count(node.span, node.name, full, neurons + len(state.indices), given))
         return None
-    letters = _neuron_letters(node, node.indices[:neurons], state, full, scope)
+    letters = _neuron_letters(node, node.indices[:neurons], state, scope, place)
     if letters is None:
         return None
     indices = resolve_indices(node, node.indices[neurons:], state.shape, scope, place)
@@ -343,29 +351,33 @@ def check_state(node: ast.Indexed, scope: Scope, place: Place) -> t.StateRef | N
     axes = _letters(indices) | frozenset(letters)
     if state.kind in ("neuron", "broadcast"):
         axes |= {"n"}
-    side = ",".join(letters)
-    return t.StateRef(axes, node.span, node.name, side, indices)
+    return t.StateRef(axes, node.span, node.name, ",".join(letters), indices)
+
+
+def _nearest_form(node: ast.Indexed, state: t.State, place: Place) -> str:
+    """Return the full form of a state for the neuron that was written."""
+    forms = _forms(state, place)
+    first = node.indices[0]
+    return next(
+        (f for f in forms if isinstance(first, ast.IndexName) and f.startswith(f"{state.name}[{first.name}")), forms[-1]
+    )
 
 
 def _neuron_letters(
-    node: ast.Indexed, items: tuple[ast.IndexItem, ...], state: t.State, full: str, scope: Scope
+    node: ast.Indexed, items: tuple[ast.IndexItem, ...], state: t.State, scope: Scope, place: Place
 ) -> tuple[str, ...] | None:
+    """Return the letters of the neurons, the presynaptic one first."""
     letters: list[str] = []
     for item in items:
-        side = neuron_side(item.name, scope) if isinstance(item, ast.IndexName) else None
-        if side is None:
-            text = item.name if isinstance(item, ast.IndexName) else str(item.value)
-            scope.report(messages.not_a_neuron_index(item.span, node.name, text))
+        text = item.name if isinstance(item, ast.IndexName) else str(item.value)
+        if neuron_side(text, scope) is None:
+            scope.report(messages.not_a_neuron_index(item.span, node.name, text, _forms(state, place)))
             return None
-        letters.append(item.name)
-    if len(letters) == 2:
-        sides = [neuron_side(letter, scope) for letter in letters]
-        if sides != list(state.sides):
-            scope.report(messages.swapped_indices(node.span, node.name, full))
-            return None
-        if state.sides == "ji":
-            letters.reverse()
-    return tuple(letters)
+        letters.append(text)
+    if len(letters) == 2 and [neuron_side(letter, scope) for letter in letters] != list(state.sides):
+        scope.report(messages.swapped_indices(node.span, node.name, _forms(state, place)[0]))
+        return None
+    return tuple(reversed(letters)) if state.sides == "ji" else tuple(letters)
 
 
 def _check_data(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | None:
@@ -375,103 +387,142 @@ def _check_data(node: ast.Indexed, scope: Scope, place: Place) -> t.Expr | None:
     if not check_letters(node.indices, scope, place):
         return None
     letters = tuple(i.name for i in node.indices if isinstance(i, ast.IndexName))
+    number = next((i for i in node.indices if isinstance(i, ast.IndexNumber)), None)
     if node.name == "noise":
-        axes = frozenset(letters)
-        if place.kind not in ("update", "parameters") and axes & {"i", "j"}:
-            axes |= {"n"}
-        return t.Noise(axes, node.span)
-    if len(node.indices) != 1 or not letters:
-        letter = "i" if node.name == "input" else "j"
-        scope.report(messages.wrong_index_count(node.span, node.name, f"{node.name}[{letter}]", 1, len(node.indices)))
-        return None
-    if node.name == "input":
-        if place.kind != "input" or letters != ("i",):
-            help = "read it in `input i`, into a state: `x[i] = input[i]`"
-            scope.report(messages.data_misplaced(node.span, "input", place.title, help))
+        if number is not None:
+            scope.report(
+                messages.number_for_index(number.span, number.value, "name the indices that noise varies with")
+            )
             return None
-    elif place.kind != "output" and scope.extents.get(letters[0]) != "outputs":
-        help = f"read it in `output j`, or over an index of the outputs: `index o : outputs` and `{node.name}[o]`"
-        scope.report(messages.data_misplaced(node.span, node.name, place.title, help))
+        return _noise(node, frozenset(letters), place)
+    if len(node.indices) != 1 or not letters:
+        full = f"{node.name}[{'i' if node.name == 'input' else 'j'}]"
+        scope.report(messages.wrong_index_count(node.span, node.name, full, 1, len(node.indices)))
         return None
-    if node.name == "prediction" and not place.loss_known:
-        scope.report(messages.loss_too_early(node.span, "prediction"))
+    problem = _data_problem(node, letters[0], scope, place)
+    if problem is not None:
+        scope.report(problem)
         return None
     return t.DataRef(frozenset((*letters, "n")), node.span, node.name)
+
+
+def _noise(node: ast.Indexed, axes: t.Axes, place: Place) -> t.Noise:
+    if place.kind not in ("update", "parameters") and axes & {"i", "j"}:
+        axes |= {"n"}
+    return t.Noise(axes, node.span)
+
+
+def _data_problem(node: ast.Indexed, letter: str, scope: Scope, place: Place) -> Diagnostic | None:
+    if node.name == "input":
+        if place.kind == "input" and letter == "i":
+            return None
+        help = "read it in `input i`, into a state: `x[i] = input[i]`"
+        return messages.data_misplaced(node.span, "input", place.title, help)
+    over_outputs = scope.extents.get(letter) == "outputs"
+    if not over_outputs and (place.kind != "output" or letter != "j"):
+        help = f"read it in `output j`, or over an index of the outputs: `index o : outputs` and `{node.name}[o]`"
+        return messages.data_misplaced(node.span, node.name, place.title, help)
+    if node.name == "prediction" and not place.loss_known:
+        return messages.loss_too_early(node.span, "prediction")
+    return None
 
 
 # --- Calls -----------------------------------------------------------------------------------
 
 
 def _check_call(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
-    name = node.name
+    name, word = node.name, node.name_span or node.span
     option = scope.options.get(name)
     if isinstance(option, str) and (option == "act" or option in POINTWISE):
         name = option
-    if node.indices and name in REDUCTIONS:
-        return _check_reduction(node, scope, place)
+    if node.primes and not _has_slope(name):
+        scope.report(
+            messages.no_derivative(word, node.name) if _is_function(name, scope) else _no_function(node, scope)
+        )
+        return None
+    if node.primes > _MOST_PRIMES:
+        scope.report(messages.high_derivative(word, node.name, _MOST_PRIMES))
+        return None
     if name in scope.nets:
         return _check_net(node, scope, place)
-    if name in INITIAL:
-        return _check_sample(node, scope, place)
     if scope.is_poisoned(name):
         for argument in node.arguments:
             check_expression(argument, scope, place)
         return None
+    if not _is_function(name, scope):
+        scope.report(_no_function(node, scope))
+        return None
+    return _check_known(node, name, scope, place)
+
+
+def _has_slope(name: str) -> bool:
+    return name == "act" or (name in POINTWISE and POINTWISE[name].arity == 1)
+
+
+def _is_function(name: str, scope: Scope) -> bool:
+    return name in POINTWISE or name in SPECIAL or name in REDUCTIONS or name in INITIAL or name in scope.nets
+
+
+def _no_function(node: ast.Call, scope: Scope) -> Diagnostic:
+    """Say what is called as if it were a function."""
+    name, word = node.name, node.name_span or node.span
+    if name in scope.options:
+        return messages.option_not_function(word, name, spelling(scope.options[name]))
+    if name in scope.genome or name in scope.states:
+        return messages.not_a_function(word, name, "a genome entry" if name in scope.genome else "a state")
+    return messages.unknown_function(word, name, [*POINTWISE, *SPECIAL, *REDUCTIONS, *scope.nets, *INITIAL])
+
+
+def _check_known(node: ast.Call, name: str, scope: Scope, place: Place) -> t.Expr | None:
+    """Check a call of a built-in function, whose name an option may have given."""
+    word = node.name_span or node.span
+    if name in REDUCTIONS and (node.indices or name not in POINTWISE):
+        return _check_reduction(node, scope, place)
+    if name in INITIAL:
+        return _check_sample(node, scope, place)
     if name == "solve":
         return _check_solve(node, scope, place)
-    if name in REDUCTIONS and name not in POINTWISE:
-        scope.report(messages.reduction_without_index(node.name_span or node.span, name))
+    if name == "concat":
+        scope.report(messages.call_misplaced(word, "concat", "the arguments of a net", "f(x[j], concat[k](a[j,k]))"))
         return None
-    if name not in POINTWISE and name not in SPECIAL:
-        names = [*POINTWISE, *SPECIAL, *REDUCTIONS, *scope.nets, *INITIAL]
-        scope.report(messages.unknown_function(node.name_span or node.span, node.name, names))
-        return None
-    if node.indices and not (name == "concat"):
-        scope.report(messages.not_a_reduction(node.span, node.name))
+    if node.indices:
+        scope.report(messages.not_a_reduction(word, node.name))
         return None
     if name in ("diff", "grad", "update", "init"):
         return _check_special(node, name, scope, place)
-    if name == "concat":
-        scope.report(
-            messages.data_misplaced(node.span, "concat", "this place", "give it to a net: `f(x[j], concat[k](a[j,k]))`")
-        )
-        return None
     arguments = [check_expression(a, scope, place) for a in node.arguments]
-    if any(a is None for a in arguments):
-        return None
-    return _check_function(node, name, [a for a in arguments if a is not None], scope, place)
+    known = [a for a in arguments if a is not None]
+    return _check_function(node, name, known, scope) if len(known) == len(arguments) else None
 
 
-def _check_function(node: ast.Call, name: str, arguments: list[t.Expr], scope: Scope, place: Place) -> t.Expr | None:
+def _check_function(node: ast.Call, name: str, arguments: list[t.Expr], scope: Scope) -> t.Expr | None:
     arity = 1 if name in ("act", "stop") else POINTWISE[name].arity
     if len(arguments) != arity:
         if name in ("min", "max") and len(arguments) == 1:
             scope.report(messages.reduction_without_index(node.name_span or node.span, name))
-            return None
-        words = "1 argument" if arity == 1 else f"{arity} arguments"
-        scope.report(messages.wrong_argument_count(node.span, node.name, words, len(arguments)))
-        return None
-    if node.primes and (arity != 1 or name == "stop"):
-        scope.report(messages.no_derivative(node.name_span or node.span, node.name))
+        else:
+            words = "1 argument" if arity == 1 else f"{arity} arguments"
+            scope.report(messages.wrong_argument_count(node.span, node.name, words, len(arguments)))
         return None
     if name == "act":
-        return _check_act(node, arguments[0], scope, place)
+        return _check_act(node, arguments[0], scope)
     if name == "stop":
         return t.Stop(arguments[0].axes, node.span, arguments[0])
-    if node.primes:
-        return t.Apply(arguments[0].axes, node.span, name + "'" * node.primes, tuple(arguments))
-    return apply(name, node.span, *arguments)
+    return apply(name + "'" * node.primes, node.span, *arguments)
 
 
-def _check_act(node: ast.Call, argument: t.Expr, scope: Scope, place: Place) -> t.Expr | None:
+def _check_act(node: ast.Call, argument: t.Expr, scope: Scope) -> t.Expr | None:
     sides = {side for letter in argument.axes if (side := neuron_side(letter, scope))}
     if len(sides) != 1 or "n" not in argument.axes:
-        scope.report(messages.act_without_neuron(node.span))
+        scope.report(messages.act_without_neuron(node.arguments[0].span, len(sides), "n" in argument.axes))
         return None
     return t.Activation(argument.axes, node.span, sides.pop(), node.primes, argument)
 
 
 def _check_reduction(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
+    if not node.indices:
+        scope.report(messages.reduction_without_index(node.name_span or node.span, node.name))
+        return None
     if len(node.arguments) != 1:
         scope.report(messages.wrong_argument_count(node.span, node.name, "1 argument", len(node.arguments)))
         return None
@@ -479,17 +530,28 @@ def _check_reduction(node: ast.Call, scope: Scope, place: Place) -> t.Expr | Non
     argument = check_expression(node.arguments[0], scope, place)
     if argument is None or not good:
         return None
-    names: list[str] = []
-    for item in node.indices:
-        if not isinstance(item, ast.IndexName):
-            scope.report(messages.unknown_index(item.span, str(item.value), scope.index_names()))
-            return None
-        if item.name not in argument.axes:
-            scope.report(messages.absent_reduction(item.span, node.name, item.name))
-            return None
-        names.append(item.name)
+    names = letters_only(node.indices, scope)
+    if names is None or not _all_present(node, argument, scope):
+        return None
     axes = argument.axes if node.name == "softmax" else argument.axes - set(names)
-    return t.Reduce(axes, node.span, node.name, tuple(names), argument)
+    return t.Reduce(axes, node.span, node.name, names, argument)
+
+
+def letters_only(items: tuple[ast.IndexItem, ...], scope: Scope) -> tuple[str, ...] | None:
+    """Return index letters; a number among them is reported."""
+    number = next((item for item in items if isinstance(item, ast.IndexNumber)), None)
+    if number is not None:
+        scope.report(messages.number_for_index(number.span, number.value, "name an index, such as `i` or `n`"))
+        return None
+    return tuple(item.name for item in items if isinstance(item, ast.IndexName))
+
+
+def _all_present(node: ast.Call, argument: t.Expr, scope: Scope) -> bool:
+    for item in node.indices:
+        if isinstance(item, ast.IndexName) and item.name not in argument.axes:
+            scope.report(messages.absent_reduction(item.span, node.name, item.name))
+            return False
+    return True
 
 
 def _check_sample(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
@@ -517,17 +579,25 @@ def _check_special(node: ast.Call, name: str, scope: Scope, place: Place) -> t.E
 
 
 def _check_change(node: ast.Call, name: str, scope: Scope, place: Place) -> t.Expr | None:
-    """`update(w)` in a law; `init(w)` in an outer's extra terms."""
+    """`update(w)` in a law; `init(w)` in an outer's clauses."""
     argument = node.arguments[0]
-    if place.kind != "law" or not isinstance(argument, ast.Name):
-        help = "`update(w)` stands in `laws`" if name == "update" else "`init(w)` stands in an outer's clauses"
-        scope.report(messages.data_misplaced(node.span, name, place.title, help))
+    if place.kind != "law" or name == "init":
+        home, example = (
+            ("`laws`", "gradient : update(w) == -lr * grad(loss, w)")
+            if name == "update"
+            else ("an outer's clauses", "meta init(w)")
+        )
+        scope.report(messages.call_misplaced(node.name_span or node.span, name, home, example))
+        return None
+    if not isinstance(argument, ast.Name):
+        scope.report(messages.call_misplaced(argument.span, argument.span.text, "other places", "update(w)"))
         return None
     if scope.is_poisoned(argument.name):
         return None
     state = scope.states.get(argument.name)
-    if state is None and argument.name != "w":
-        scope.report(messages.unknown_name(argument.span, argument.name, list(scope.states)))
+    if (state is None and argument.name != "w") or (state is not None and state.kind != "synapse"):
+        synapses = [s.name for s in scope.states.values() if s.kind == "synapse"]
+        scope.report(messages.no_synapse(argument.span, argument.name, synapses))
         return None
     return t.Change(_whole_axes(state), node.span, argument.name)
 
@@ -549,19 +619,28 @@ def _check_diff(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
 
 def _check_grad(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     if place.kind not in ("parameters", "law"):
-        scope.report(messages.grad_misplaced(node.span))
+        scope.report(messages.grad_misplaced(node.name_span or node.span))
         return None
     value, variable = node.arguments
     name = variable.name if isinstance(variable, ast.Name) else ""
     checked = check_expression(value, scope, place)
     if checked is None or scope.is_poisoned(name):
         return None
-    known = name == "w" or (place.kind == "law" and name in scope.states)
-    if not known or not checked.axes <= {"n"}:
-        scope.report(messages.grad_arguments(node.span))
+    if name != "w" and not (place.kind == "law" and name in scope.states):
+        scope.report(messages.grad_arguments(variable.span))
+        return None
+    if not (checked.axes <= {"n"} if place.kind == "law" else _is_mean_loss(checked)):
+        scope.report(messages.grad_arguments(value.span))
         return None
     state = scope.states.get(name) if place.kind == "law" else None
     return t.Grad(_whole_axes(state), node.span, checked, name)
+
+
+def _is_mean_loss(value: t.Expr) -> bool:
+    """Whether a value is `loss` or `mean[n](loss)`, whose gradients are the same: that of the mean over the batch."""
+    if isinstance(value, t.Reduce) and value.operator == "mean":
+        value = value.argument
+    return isinstance(value, t.DataRef) and value.name == "loss"
 
 
 # --- Nets and linear systems -----------------------------------------------------------------
@@ -570,86 +649,94 @@ def _check_grad(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
 def _check_net(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     net = scope.nets[node.name]
     features = [_check_feature(argument, scope, place) for argument in node.arguments]
-    if any(f is None for f in features) or not check_letters(node.indices, scope, place):
-        return None
     known = [f for f in features if f is not None]
+    if len(known) < len(features) or not check_letters(node.indices, scope, place):
+        return None
     total = sum(f.extent for f in known if isinstance(f.extent, int))
     if total != net.sizes[0]:
         scope.report(messages.net_size(node.span, node.name, net.sizes[0], total))
         return None
-    index = _net_output(node, net, scope)
-    if index is False:
+    axes: t.Axes = frozenset().union(*(f.axes for f in known))
+    if not _check_output(node, net, axes, scope):
         return None
-    axes = frozenset().union(*(f.axes for f in known)) | ({index} if isinstance(index, str) else frozenset())
-    return t.NetCall(axes, node.span, node.name, index, tuple(known))
+    index = _output_index(node)
+    return t.NetCall(axes | _letters((index,) if index is not None else ()), node.span, node.name, index, tuple(known))
 
 
-def _net_output(node: ast.Call, net: t.Net, scope: Scope) -> str | int | bool | None:
-    """Return the index of the output vector (None: a single output), or False after a report."""
-    size = net.sizes[-1]
-    if not node.indices:
-        if size == 1:
-            return None
-        scope.report(messages.net_output(node.span, node.name, size, "one number"))
-        return False
+def _output_index(node: ast.Call) -> str | int | None:
+    """Return the index of the output vector; None: a single output."""
+    item = node.indices[0] if node.indices else None
+    return item.name if isinstance(item, ast.IndexName) else None if item is None else item.value
+
+
+def _check_output(node: ast.Call, net: t.Net, axes: t.Axes, scope: Scope) -> bool:
+    """Whether a net's output is read as what it is: one number, a component, or a vector along an index."""
+    size, word = net.sizes[-1], node.name_span or node.span
+    index = _output_index(node)
+    if index is None or len(node.indices) > 1:
+        if index is not None or size > 1:
+            read = f"a table of {len(node.indices)} indices" if index is not None else "one number"
+            scope.report(messages.net_output(word, node.name, size, read))
+        return index is None and size == 1
     item = node.indices[0]
-    extent = scope.extent(item.name) if isinstance(item, ast.IndexName) else size if item.value < size else 0
-    if len(node.indices) != 1 or extent != size:
-        scope.report(messages.net_output(node.span, node.name, size, f"{extent} values"))
-        return False
-    return item.name if isinstance(item, ast.IndexName) else item.value
+    if isinstance(index, int):
+        if index >= size:
+            scope.report(messages.component_out_of_range(item.span, index, node.name, size))
+        return index < size
+    extent = scope.extent(index)
+    if extent != size:
+        counted = {"n": "samples", "i": "neurons", "j": "neurons"}.get(index, f"{extent} values")
+        scope.report(messages.net_output(item.span, node.name, size, counted))
+    elif index in axes:
+        scope.report(messages.net_output_taken(item.span, node.name, index))
+    return extent == size and index not in axes
 
 
 def _check_feature(argument: ast.Expression, scope: Scope, place: Place) -> t.Features | None:
-    if isinstance(argument, ast.Call) and argument.name == "concat":
-        if (
-            len(argument.indices) != 1
-            or len(argument.arguments) != 1
-            or not isinstance(argument.indices[0], ast.IndexName)
-        ):
-            scope.report(
-                messages.wrong_argument_count(
-                    argument.span, "concat", "1 index and 1 argument", len(argument.arguments)
-                )
-            )
-            return None
-        value = check_expression(argument.arguments[0], scope, place)
-        item = argument.indices[0]
-        extent = scope.extent(item.name)
-        if value is None:
-            return None
-        if item.name not in value.axes or not isinstance(extent, int):
-            scope.report(messages.absent_reduction(item.span, "concat", item.name))
-            return None
-        return t.Features(value.axes - {item.name}, argument.span, value, item.name, extent)
-    value = check_expression(argument, scope, place)
-    return value and t.Features(value.axes, argument.span, value, None, 1)
+    """Check one argument of a net: a value, or `concat[k](...)` for one value per `k`."""
+    if not (isinstance(argument, ast.Call) and argument.name == "concat"):
+        value = check_expression(argument, scope, place)
+        return None if value is None else t.Features(value.axes, argument.span, value, None, 1)
+    if len(argument.indices) != 1 or len(argument.arguments) != 1:
+        expected, given = "1 index and 1 argument", f"{len(argument.indices)} and {len(argument.arguments)}"
+        scope.report(messages.wrong_argument_count(argument.span, "concat", expected, given))
+        return None
+    good = check_letters(argument.indices, scope, place)
+    value = check_expression(argument.arguments[0], scope, place)
+    names = letters_only(argument.indices, scope)
+    if value is None or not good or names is None or not _all_present(argument, value, scope):
+        return None
+    extent = scope.extent(names[0])
+    if not isinstance(extent, int):
+        runs = "samples" if names[0] == "n" else "outputs" if extent == "outputs" else "neurons"
+        scope.report(messages.concat_extent(argument.indices[0].span, names[0], runs))
+        return None
+    return t.Features(value.axes - {names[0]}, argument.span, value, names[0], extent)
 
 
 def _check_solve(node: ast.Call, scope: Scope, place: Place) -> t.Expr | None:
     """`solve[k,l](A[k,l], b[k])`: the x[l] with sum[l](A[k,l] * x[l]) = b[k]."""
     if len(node.indices) != 2 or len(node.arguments) != 2:
-        scope.report(
-            messages.wrong_argument_count(node.span, "solve", "2 indices and 2 arguments", len(node.arguments))
-        )
+        expected, given = "2 indices and 2 arguments", f"{len(node.indices)} and {len(node.arguments)}"
+        scope.report(messages.wrong_argument_count(node.span, "solve", expected, given))
         return None
     good = check_letters(node.indices, scope, place)
     matrix, right = (check_expression(a, scope, place) for a in node.arguments)
-    if matrix is None or right is None or not good:
+    names = letters_only(node.indices, scope)
+    if matrix is None or right is None or not good or names is None:
         return None
-    row, column = (str(item.name) if isinstance(item, ast.IndexName) else "" for item in node.indices)
-    for letter, item, value in (
-        (row, node.indices[0], matrix),
-        (column, node.indices[1], matrix),
-        (row, node.indices[0], right),
-    ):
+    row, column = names
+    first, second = node.indices
+    for letter, item, value in ((row, first, matrix), (column, second, matrix), (row, first, right)):
         if letter not in value.axes:
             scope.report(messages.absent_reduction(item.span, "solve", letter))
             return None
-    if scope.extent(row) != scope.extent(column):
-        scope.report(
-            messages.extent_mismatch(node.indices[1].span, column, scope.extent(column), "solve", scope.extent(row))
-        )
+    if column in right.axes:
+        scope.report(messages.solve_right(node.arguments[1].span, column))
+        return None
+    if scope.extent(row) != scope.extent(column) or scope.extent(row) is None:
+        runs = [scope.extent(letter) or "neurons" for letter in names]
+        scope.report(messages.extent_mismatch(second.span, column, runs[1], "solve", runs[0]))
         return None
     axes = (matrix.axes | right.axes) - {row} | {column}
     return t.Solve(axes, node.span, matrix, right, row, column)

@@ -65,17 +65,15 @@ def _article(word: str) -> str:
 
 
 def unknown_name(span: Span, name: str, candidates: Sequence[str], local: Span | None = None) -> Diagnostic:
-    """`local`: where a block of this rule gives the name to a value of its own."""
-    where = "" if local is None else f"assigned on line {local.line}, as a local name: it ends with its block"
-    otherwise = f"declare `{name}` as a genome entry, a state or an option"
-    return Diagnostic(
-        "unknown-name",
-        f"nothing is called `{name}` here",
-        span,
-        "not declared",
-        notes=(where,) if where else (),
-        help=otherwise if where else _suggest(name, candidates, otherwise),
-    )
+    """`local`: where a block of this rule assigns the name, as one of its own."""
+    declare = f"declare `{name}` as a genome entry, a state or an option"
+    if local is None:
+        help, notes = _suggest(name, candidates, declare), tuple[str, ...]()
+    elif local.start > span.start:
+        help, notes = "assign it above this line", (f"it is assigned on line {local.line}, below",)
+    else:
+        help, notes = declare, (f"a local name, assigned on line {local.line}: it ends with its block",)
+    return Diagnostic("unknown-name", f"nothing is called `{name}` here", span, "not declared", notes, help)
 
 
 def unknown_function(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:
@@ -235,13 +233,13 @@ def reserved_name(span: Span, name: str, meaning: str) -> Diagnostic:
     )
 
 
-def unused_local(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:
+def unused_local(span: Span, name: str) -> Diagnostic:
     return Diagnostic(
         "unused-local",
         f"`{name}` is assigned but never read",
         span,
         "a local name of this block",
-        help=_suggest(name, candidates, "remove the line, or declare it as a state to keep its value"),
+        help="remove the line, or declare it as a state to keep its value",
     )
 
 
@@ -365,6 +363,18 @@ def wrong_index_count(span: Span, name: str, declared: str, expected: int, given
         f"{given} given",
         notes=(f"its full form is `{declared}`",),
         help=f"write `{declared}`",
+    )
+
+
+def local_indices(span: Span, name: str, own: Sequence[str]) -> Diagnostic:
+    form = f"{name}[{','.join(own)}]" if own else name
+    return Diagnostic(
+        "local-indices",
+        f"the indices of `{name}` are not those of its value",
+        span,
+        "a local name of this block",
+        notes=("the value varies with " + (_listing(own) if own else "no index"),),
+        help=f"write `{form} = ...`, or `{name} = ...`: a local name takes its indices from its value",
     )
 
 
@@ -530,6 +540,26 @@ def data_misplaced(span: Span, name: str, block: str, help: str) -> Diagnostic:
     return Diagnostic("data-misplaced", f"`{name}` cannot be read in `{block}`", span, "not available here", help=help)
 
 
+def prediction_misplaced(span: Span, block: str) -> Diagnostic:
+    return Diagnostic(
+        "prediction-misplaced",
+        f"`prediction` cannot be set in `{block}`",
+        span,
+        "not the output layer",
+        help="set it in `output j`: `prediction[j] = x[j]`",
+    )
+
+
+def prediction_index(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "prediction-index",
+        "`prediction` has one value per output neuron `j`",
+        span,
+        "other indices",
+        help="write `prediction[j]`",
+    )
+
+
 def call_misplaced(span: Span, name: str, home: str, example: str) -> Diagnostic:
     return Diagnostic(
         "call-misplaced", f"`{name}` belongs in {home}", span, "has no meaning here", help=f"write it as in `{example}`"
@@ -667,7 +697,7 @@ def bad_interval(span: Span) -> Diagnostic:
     )
 
 
-def wrong_argument_count(span: Span, name: str, expected: str, given: int) -> Diagnostic:
+def wrong_argument_count(span: Span, name: str, expected: str, given: object) -> Diagnostic:
     return Diagnostic(
         "wrong-argument-count",
         f"`{name}` takes {expected}, not {given}",
@@ -744,6 +774,27 @@ def diff_variable(span: Span) -> Diagnostic:
         span,
         "an expression" if not span.text.isidentifier() else "not a state",
         help="write it as in `diff(loss, z[j])`",
+    )
+
+
+def solve_right(span: Span, column: str) -> Diagnostic:
+    return Diagnostic(
+        "solve-right-side",
+        f"the right side of `solve` varies with `{column}`, the index of the solution",
+        span,
+        "has both indices",
+        help="give it the first index alone: `solve[k,l](A[k,l], b[k])`",
+    )
+
+
+def no_synapse(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "not-a-synapse-state",
+        f"`{name}` is no synapse state, and only those are updated",
+        span,
+        "not a synapse state",
+        notes=(f"synapse states: {_listing(candidates)}",),
+        help=_suggest(name, candidates, "use one of these"),
     )
 
 

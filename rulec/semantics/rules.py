@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
-from rulec.semantics.blocks import Progress, check_blocks
+from rulec.semantics.blocks import Progress, check_blocks, names_read, walk
+from rulec.semantics.constants import check_conditions
 from rulec.semantics.declarations import check_genome, check_index, check_net, check_options, check_states, chosen
 from rulec.semantics.expressions import check_expression
 from rulec.semantics.scope import Place, Scope
-from rulec.source import Diagnostics
+from rulec.source import Diagnostic, Diagnostics
 from rulec.syntax import ast
 
 
@@ -23,25 +25,18 @@ def check_rule(
 ) -> t.Rule | None:
     """Return the rule with its options chosen, or None if there was an error; `nets` are imported by name."""
     before = len(found.errors)
-    scope = Scope(found, rule.name.name, ignored)
+    scope = Scope(_Lenient(found, ignored) if ignored else found, rule.name.name, ignored)
+    _check_unconditional(rule, scope)
     check_options(rule, options or {}, scope)
-    sections = list(chosen(tuple(s for s in rule.sections if not isinstance(s, ast.Option)), scope))
+    check_conditions(rule, scope.options, scope.found)
+    sections = list(chosen(tuple(s for s in rule.sections if not isinstance(s, (ast.Option, ast.Use))), scope))
+    progress = Progress(skip_bare=_is_mixed(sections), reads=names_read(sections))
     for net in (nets or {}).values():
         check_net(net, scope)
-    on_parameters = _acts_on_parameters(sections)
-    for section in sections:
-        match section:
-            case ast.Index():
-                check_index(section, scope)
-            case ast.Genome():
-                check_genome(section, scope)
-            case ast.Neuron() | ast.Synapse() | ast.Broadcast():
-                check_states(section, on_parameters, scope)
-    progress = Progress()
+    _check_declarations(sections, _acts_on_parameters(sections) and not progress.skip_bare, scope)
     blocks = check_blocks(tuple(s for s in sections if isinstance(s, (ast.Block, ast.Repeat))), scope, progress)
-    laws = tuple(law for s in sections if isinstance(s, ast.Laws) for law in _check_laws(s, scope))
-    if not ignored:
-        _check_whole(rule, sections, scope, progress)
+    laws = _check_laws([law for s in sections if isinstance(s, ast.Laws) for law in s.laws], scope)
+    _check_whole(rule, sections, scope, progress)
     if len(found.errors) > before:
         return None
     return t.Rule(
@@ -58,35 +53,84 @@ def check_rule(
     )
 
 
-def _blocks(nodes: list[ast.Node]) -> list[ast.Block]:
-    """Return every block, those inside `repeat` and `if` too."""
-    blocks: list[ast.Block] = []
-    for node in nodes:
-        if isinstance(node, ast.Block):
-            blocks.append(node)
-        elif isinstance(node, ast.Repeat):
-            blocks += _blocks(list(node.body))
-        elif isinstance(node, ast.If):
-            blocks += _blocks([*node.then, *node.otherwise])
-    return blocks
+class _Lenient(Diagnostics):
+    """Pass findings on, except complaints about words whose declaration stands in a line that could not be read."""
+
+    def __init__(self, found: Diagnostics, ignored: frozenset[str]) -> None:
+        super().__init__()
+        self.target, self.ignored = found, ignored
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        words = set(re.findall(r"\w+", diagnostic.span.text)) if diagnostic.span else set()
+        if diagnostic.id not in ("not-constant", "wrong-option-value") or not words & self.ignored:
+            self.target.add(diagnostic)
+
+
+def _check_unconditional(rule: ast.Rule, scope: Scope) -> None:
+    """Report options and imports inside an `if`: what is chosen may not depend on a choice."""
+    for section in rule.sections:
+        if isinstance(section, ast.If):
+            for part in walk(section):
+                if isinstance(part, (ast.Option, ast.Use)):
+                    what = "an option" if isinstance(part, ast.Option) else "an import"
+                    scope.report(messages.conditional_declaration(part.span, what))
+                    scope.broken.update(
+                        {part.name.name} if isinstance(part, ast.Option) else {n.name for n in part.names}
+                    )
+
+
+def _check_declarations(sections: list[ast.Node], on_parameters: bool, scope: Scope) -> None:
+    for section in sections:  # indices first: they may stand below what uses them
+        if isinstance(section, ast.Index):
+            check_index(section, scope)
+    for section in sections:
+        if isinstance(section, ast.Genome):
+            check_genome(section, scope)
+        elif isinstance(section, (ast.Neuron, ast.Synapse, ast.Broadcast)):
+            check_states(section, on_parameters, scope)
+
+
+def _blocks(nodes: Iterable[ast.Node]) -> list[ast.Block]:
+    """Return every block, those inside `repeat` and `if` too, in the order of the text."""
+    blocks = [part for node in nodes for part in walk(node) if isinstance(part, ast.Block)]
+    return sorted(blocks, key=lambda block: block.span.start)
 
 
 def _acts_on_parameters(sections: list[ast.Node]) -> bool:
     return any(block.kind == "update" and not block.indices for block in _blocks(sections))
 
 
-def _check_laws(section: ast.Laws, scope: Scope) -> list[t.Law]:
-    laws: list[t.Law] = []
-    for law in section.laws:
+def _is_mixed(sections: list[ast.Node]) -> bool:
+    return _acts_on_parameters(sections) and bool(_own_synapses(sections))
+
+
+def _own_synapses(sections: list[ast.Node]) -> str:
+    """Say what shows that a rule has synapses of its own."""
+    block = next((b for b in _blocks(sections) if b.indices), None)
+    if block is not None:
+        return f"`{block.span.text.splitlines()[0].strip()}`"
+    states = [e for s in sections if isinstance(s, ast.Synapse) for e in walk(s) if isinstance(e, ast.State)]
+    indexed = min((e for e in states if e.indices), key=lambda e: e.span.start, default=None)
+    return f"synapse state `{indexed.name.name}` with indices" if indexed else ""
+
+
+def _check_laws(nodes: list[ast.Law], scope: Scope) -> tuple[t.Law, ...]:
+    laws: dict[str, t.Law] = {}
+    seen: dict[str, ast.Name] = {}
+    for law in nodes:
+        if law.name.name in seen:
+            scope.report(messages.duplicate_name(law.name.span, law.name.name, seen[law.name.name].span))
+            continue
+        seen[law.name.name] = law.name
         place = Place("law", frozenset("ij"), loss_known=True)
         left, right = check_expression(law.left, scope, place), check_expression(law.right, scope, place)
         if left is None or right is None:
             continue
         if left.axes and right.axes and left.axes != right.axes:
-            scope.report(messages.axes_differ(law.span, _letters(left), _letters(right)))
+            scope.report(messages.axes_differ(law.left.span + law.right.span, _letters(left), _letters(right)))
             continue
-        laws.append(t.Law(law.name.name, law.relation, left, right, law.span))
-    return laws
+        laws[law.name.name] = t.Law(law.name.name, law.relation, left, right, law.span)
+    return tuple(laws.values())
 
 
 def _letters(expression: t.Expr) -> str:
@@ -95,24 +139,17 @@ def _letters(expression: t.Expr) -> str:
 
 def _check_whole(rule: ast.Rule, sections: list[ast.Node], scope: Scope, progress: Progress) -> None:
     """Check what only the whole rule shows: that it predicts, learns and reads the data."""
-    blocks = _blocks(sections)
-    kinds = {block.kind for block in blocks}
-    on_parameters = _acts_on_parameters(sections)
+    if progress.skip_bare:
+        bare = next(b for b in _blocks(sections) if b.kind == "update" and not b.indices)
+        word = bare.span.source.span(bare.span.start, bare.span.start + len(bare.kind))
+        scope.report(messages.mixed_updates(word, _own_synapses(sections)))
+    if scope.ignored:  # a block may be missing because its header could not be read
+        return
+    kinds = {block.kind for block in _blocks(sections)}
     if not {"update", "generate"} & kinds:
         scope.report(messages.no_effect(rule.name.span, rule.name.name))
-    if on_parameters and kinds - {"update"}:
-        block = next(b for b in blocks if b.kind != "update")
-        scope.report(messages.mixed_updates(block.span, block.kind))
-    elif not on_parameters:
-        output = next((b for b in blocks if b.kind == "output"), None)
-        if not progress.predicted and not _sets_prediction(output):
+    if not _acts_on_parameters(sections):
+        if not progress.predicted:
             scope.report(messages.no_prediction(rule.name.span, rule.name.name))
         if "forward" in kinds and "input" not in kinds:
             scope.report(messages.input_not_set(rule.name.span, rule.name.name))
-
-
-def _sets_prediction(block: ast.Block | None) -> bool:
-    """Whether the source tries to: a mistake in that line is reported there, not here."""
-    if block is None:
-        return False
-    return any(isinstance(s, ast.Assign) and s.target.name == "prediction" for s in block.body)

@@ -52,6 +52,41 @@ update i -> j
 '''
 
 
+# `boom` breaks a genome on purpose: the square root has no value below zero, and no derivative at zero.
+FRAGILE = '''
+rule fragile "backprop whose learning rate is multiplied by the root of a number that may be negative"
+
+genome
+  lr : positive = 0.1
+  boom = 1
+
+neuron
+  x
+  z
+  d
+
+synapse
+  w[i,j] = normal(0, 1 / sqrt(fan_in))
+
+input i
+  x[i] = input[i]
+
+forward i -> j
+  z[j] = sum[i](w[i,j] * x[i])
+  x[j] = act(z[j])
+
+output j
+  prediction[j] = x[j]
+  d[j] = diff(loss, z[j])
+
+backward i <- j
+  d[i] = act'(z[i]) * sum[j](w[i,j] * d[j])
+
+update i -> j
+  w[i,j] -= lr * sqrt(boom) * mean[n](x[i] * d[j])
+'''
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)

@@ -12,41 +12,7 @@ from rulec.meta.optimizers import Adam, Sgd
 from rulec.meta.train import meta_train
 from rulec.source import RuleError
 
-from .conftest import planned
-
-# `boom` breaks a genome on purpose: the square root has no value below zero, and no derivative at zero.
-FRAGILE = '''
-rule fragile "backprop whose learning rate is multiplied by the root of a number that may be negative"
-
-genome
-  lr : positive = 0.1
-  boom = 1
-
-neuron
-  x
-  z
-  d
-
-synapse
-  w[i,j] = normal(0, 1 / sqrt(fan_in))
-
-input i
-  x[i] = input[i]
-
-forward i -> j
-  z[j] = sum[i](w[i,j] * x[i])
-  x[j] = act(z[j])
-
-output j
-  prediction[j] = x[j]
-  d[j] = diff(loss, z[j])
-
-backward i <- j
-  d[i] = act'(z[i]) * sum[j](w[i,j] * d[j])
-
-update i -> j
-  w[i,j] -= lr * sqrt(boom) * mean[n](x[i] * d[j])
-'''
+from .conftest import FRAGILE, planned
 
 
 def _picked(genome, member):

@@ -18,6 +18,7 @@ NAMES = ("tanh", "sigmoid", "gelu", "softplus", "relu", "silu")
 
 both_rules = pytest.mark.parametrize("name", RULES)
 both_losses = pytest.mark.parametrize("loss", LOSSES)
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # one of the modules does
 
 
 def genome_of(compiled: CompiledRule, name: str) -> Tensors:

@@ -1,0 +1,55 @@
+"""Arguments that several commands share: rules by file or name, options, lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from rulec.semantics.check import shipped_rules
+
+
+def rule_path(text: str) -> Path:
+    """Return the file of an argument; a bare name such as `blur` is a shipped rule unless there is such a file."""
+    path = Path(text)
+    shipped = shipped_rules() / f"{text}.rule"
+    return shipped if not path.exists() and path.suffix == "" and shipped.is_file() else path
+
+
+def chosen_options(settings: Sequence[str]) -> dict[str, str]:
+    """Read `-o name=value`s. A malformed or repeated one is a mistake in the command line."""
+    options: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = (part.strip() for part in setting.partition("="))
+        if not (equals and value and re.fullmatch(r"[A-Za-z_]\w*", name)):
+            raise typer.BadParameter(f"`{setting}` is not of the form name=value, as in `-o states=4`", param_hint="'-o'")
+        if name in options:
+            raise typer.BadParameter(f"`{name}` is given twice", param_hint="'-o'")
+        options[name] = value
+    return options
+
+
+def split_outside(text: str) -> list[str]:
+    """Cut a list at its commas, but for those in parentheses: `digits@64-10,mnist(size=10, classes=0-4)@100-10`."""
+    pieces, depth, piece = [], 0, ""
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            pieces.append(piece.strip())
+            piece = ""
+        else:
+            piece += letter
+    return [p for p in (*pieces, piece.strip()) if p]
+
+
+def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
+    """Read `0,1,5,10`, each larger than the one before."""
+    try:
+        numbers = tuple(int(piece) for piece in split_outside(text))
+    except ValueError:
+        numbers = ()
+    if not numbers or numbers[0] < 0 or list(numbers) != sorted(set(numbers)):
+        raise typer.BadParameter(f"`{text}` is not a list of rising whole numbers, as in `0,1,5,10`", param_hint=f"'{flag}'")
+    return numbers

@@ -1,0 +1,223 @@
+"""The command line: what there is to say to `rulec`, and what it answers. Each command lives in a file of its own.
+
+Exit codes: 0 fine, 1 something is wrong with a rule, a file or a setting (diagnostics say what), 2 the command line makes no
+sense, 3 rulec itself is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import rulec
+from rulec.cli.arguments import chosen_options, split_outside, whole_numbers
+from rulec.cli.console import forgive_encodings, say, show_diagnostics
+from rulec.source import RuleError
+
+app = typer.Typer(
+    help="Compile learning rules, look at them, and meta-learn their genomes.", add_completion=False, no_args_is_help=True,
+    rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: rulec check rules/*.rule",
+)
+
+
+class Stage(str, Enum):
+    ast = "ast"
+    typed = "typed"
+    ir = "ir"
+    ir_opt = "ir-opt"
+    fx = "fx"
+    py = "py"
+
+
+class Backend(str, Enum):
+    fx = "fx"
+    inductor = "inductor"
+
+
+class Device(str, Enum):
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Loss(str, Enum):
+    cross_entropy = "cross_entropy"
+    mse = "mse"
+
+
+# typer evaluates these annotations, and typer 0.12 does not read `str | None`.
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", show_default=False)]
+File = Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="A rule file, or the name of a shipped rule.", show_default=False)]
+Settings = Annotated[list[str], typer.Option("-o", "--option", metavar="NAME=VALUE", help="Choose an option of the rule.", show_default=False)]
+Net = Annotated[str, typer.Option(metavar="SPEC", help="The network.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where files go.")]
+Population = Annotated[Optional[int], typer.Option(min=1, metavar="P", help="Genomes side by side.")]  # noqa: UP045
+Query = Annotated[Optional[int], typer.Option(min=1, metavar="Q", help="Samples to be judged on.  [default: as many as in a batch]")]  # noqa: UP045
+Data = Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder of data sets (or RULEC_DATA).")]  # noqa: UP045
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"rulec {rulec.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")] = False) -> None:
+    pass
+
+
+@app.command(epilog="Example: rulec check rules/backprop.rule")
+def check(files: Files, json: Annotated[bool, typer.Option("--json", help="Print the diagnostics as JSON.")] = False) -> None:
+    """Say what is wrong with rule files."""
+    from rulec.cli.check import check as run_check
+
+    raise typer.Exit(run_check(files, json))
+
+
+@app.command(epilog="Example: rulec fmt --check rules/*.rule")
+def fmt(files: Files, check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if a file would change.")] = False) -> None:
+    """Rewrite rule files in the one canonical layout."""
+    from rulec.cli.fmt import fmt as run_fmt
+
+    raise typer.Exit(run_fmt(files, check))
+
+
+@app.command(epilog="Example: rulec show rules/blur.rule -o states=4 --out pictures")
+def show(
+    file: File,
+    option: Settings = [],  # noqa: B006
+    net: Net = "784-128-10",
+    out: Out = Path(),
+    latex: Annotated[bool, typer.Option("--latex", help="Print the equations as LaTeX, and nothing else.")] = False,
+) -> None:
+    """Show equations, states, locality, cost, and a picture."""
+    options = chosen_options(option)
+    from rulec.cli.show import show as run_show
+
+    raise typer.Exit(run_show(file, net, options, out, latex))
+
+
+@app.command("compile", epilog="Example: rulec compile rules/blur.rule --net 784-128-10 --emit py")
+def compile_(
+    file: File,
+    net: Annotated[Optional[str], typer.Option(metavar="SPEC", help="The network; the stages up to ir-opt need none.")] = None,  # noqa: UP045
+    option: Settings = [],  # noqa: B006
+    population: Population = None,
+    emit: Annotated[Optional[Stage], typer.Option(help="Print a stage of the compiler.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Write step.py, step.pt2 and manifest.json there.")] = None,  # noqa: UP045
+    backend: Annotated[Backend, typer.Option()] = Backend.fx,
+    device: Annotated[Device, typer.Option()] = Device.cpu,
+    loss: Annotated[Loss, typer.Option()] = Loss.cross_entropy,
+    genome: Annotated[Optional[str], typer.Option(metavar="NAME", help="Named genome values of the file.")] = None,  # noqa: UP045
+) -> None:
+    """Compile a rule for a network to one training step."""
+    options = chosen_options(option)
+    from rulec.cli.compile import compile_file
+
+    settings = {"population": population, "backend": backend.value, "device": device.value, "loss": loss.value}
+    raise typer.Exit(compile_file(file, net, options, genome, emit.value if emit else None, out, settings))
+
+
+@app.command(epilog="Example: rulec train rules/blur.rule --task digits --net 64-32-10 --steps 300 --population 8 --out runs/blur")
+def train(
+    context: typer.Context,
+    file: File,
+    task: Annotated[str, typer.Option(help="What to learn, such as digits.")],
+    net: Net,
+    out: Out,
+    steps: Annotated[Optional[int], typer.Option(min=0, metavar="N", help="Meta-steps.  [default: the outer's]")] = None,  # noqa: UP045
+    outer: Annotated[str, typer.Option(metavar="NAME", help="The outer step: of the file, shipped, or FILE:NAME.")] = "adam",
+    option: Settings = [],  # noqa: B006
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    seed: Annotated[int, typer.Option(metavar="S")] = 0,
+    population: Population = None,
+    replicas: Annotated[Optional[int], typer.Option(min=1, metavar="R", help="Networks per genome.")] = None,  # noqa: UP045
+    batch: Annotated[Optional[int], typer.Option(min=1, metavar="B", help="Samples per update.")] = None,  # noqa: UP045
+    query: Query = None,
+    inner_steps: Annotated[Optional[int], typer.Option(min=0, metavar="K", help="Updates per inner loop.  [default: the outer's]")] = None,  # noqa: UP045
+    lr: Annotated[Optional[float], typer.Option(help="Learning rate of the outer step.")] = None,  # noqa: UP045
+    clip: Annotated[Optional[float], typer.Option(help="Largest norm of a member's gradient.")] = None,  # noqa: UP045
+    data: Data = None,
+    backend: Annotated[Backend, typer.Option()] = Backend.fx,
+    device: Annotated[Device, typer.Option()] = Device.cpu,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events, too.")] = False,
+) -> None:
+    """Meta-learn the genome of a rule on a task."""
+    options = chosen_options(option)
+    from rulec.cli.train import train as run_train
+
+    compiling = {"population": population, "replicas": replicas, "backend": backend.value, "device": device.value}
+    training = {"steps": steps, "seed": seed, "batch": batch, "query": query, "inner_steps": inner_steps, "lr": lr, "clip": clip, "resume": resume,
+                "tensorboard": tensorboard}
+    raise typer.Exit(run_train(file, task, net, options, out, outer, data, compiling, training, context.obj))
+
+
+@app.command("eval", epilog="Example: rulec eval runs/blur --task digits --against sgd,adam --out runs/blur/eval")
+def eval_(
+    genome: Annotated[Path, typer.Argument(metavar="RUN_DIR|GENOME", help="The folder of a run, or a genome file.", show_default=False)],
+    task: Annotated[str, typer.Option(help="What to learn, such as digits.")],
+    out: Out,
+    net: Annotated[Optional[str], typer.Option(metavar="SPEC", help="The network.  [default: the one it was learned on]")] = None,  # noqa: UP045
+    rule: Annotated[Optional[str], typer.Option(metavar="FILE", help="The rule.  [default: the one beside the genome]")] = None,  # noqa: UP045
+    against: Annotated[str, typer.Option(metavar="NAME,...", help="Optimisers to compare with: sgd, momentum, adam.", show_default=False)] = "",
+    transfer: Annotated[str, typer.Option(metavar="TASK@NET,...", help="Other places to try the genome at.", show_default=False)] = "",
+    updates: Annotated[str, typer.Option(metavar="T,...", help="Numbers of updates to judge it after.")] = "0,1,2,3,5,10,20,50",
+    episodes: Annotated[int, typer.Option(min=1)] = 16,
+    batch: Annotated[int, typer.Option(min=1, metavar="B", help="Samples per update.")] = 128,
+    query: Query = None,
+    seed: Annotated[int, typer.Option(metavar="S")] = 0,
+    data: Data = None,
+    device: Annotated[Device, typer.Option()] = Device.cpu,
+) -> None:
+    """Measure how a learned genome learns, on held-out data."""
+    setting = {"updates": whole_numbers(updates, "--updates"), "episodes": episodes, "batch": batch, "query": query, "seed": seed}
+    from rulec.cli.evaluate import evaluate_file
+
+    raise typer.Exit(evaluate_file(genome, task, net, rule, split_outside(against), split_outside(transfer), out, data, device.value, setting))
+
+
+# --- Running ---------------------------------------------------------------------------------
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code. Prints; never raises for anything but a request to exit."""
+    forgive_encodings()
+    try:
+        typer.main.get_command(app).main(list(arguments), prog_name="rulec", obj=list(arguments))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except RuleError as error:
+        show_diagnostics(error.diagnostics)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _failed(error, arguments)
+    return 0
+
+
+def _failed(error: Exception, arguments: Sequence[str]) -> int:
+    from rulec.cli.crash import dump
+    from rulec.cli.failures import diagnosed
+
+    known = diagnosed(error)
+    if known is not None:
+        show_diagnostics([known])
+        return 1
+    from rulec.cli.console import complain
+
+    complain(dump(error, arguments))
+    return 3
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Meta-learn BLUR from random genomes on real data, and hold the result against the thresholds of the fact sheet.
+
+Each experiment writes its table to `runs/experiments/`. The best genome is chosen by its meta-training score alone; "@t" is
+after t weight updates, and each baseline has the learning rate that is best at that t on meta-training data.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import rulec
+from rulec.meta.baselines import baselines
+from rulec.meta.evaluate import evaluate
+from rulec.meta.result import MetaResult
+from rulec.meta.transfer import transfer_table
+from rulec.report.tables import markdown_table
+
+pytestmark = pytest.mark.experiment
+
+OUT = Path("runs/experiments")
+UPDATES = (1, 3, 5, 10, 20, 50)
+SEEDS = (0, 1, 2)
+
+
+def write(name: str, rows: list[dict[str, object]]) -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    text = markdown_table(rows)
+    (OUT / f"{name}.md").write_text(text)
+    print(f"\n{name}\n{text}")
+
+
+def meta_learn(net: str, task: str, steps: int, seed: int, loss: str = "cross_entropy", tasks: int | None = None,
+               **options: str) -> tuple[rulec.Rule, MetaResult]:
+    rule = rulec.load("blur")
+    step = rule.compile(net, population=8, loss=loss, tasks=tasks, options={"recipe": "normalised", **options})
+    return step, rulec.meta_train(step, task, "adam", steps=steps, seed=seed, batch=128)
+
+
+def row(name: str, curve: object) -> dict[str, object]:
+    return {"": name} | {f"@{u}": f"{a:.3f} ± {s:.3f}" for u, a, s in zip(curve.updates, curve.accuracy, curve.accuracy_sd, strict=True)}
+
+
+def compare(name: str, net: str, task: str, steps: int, threshold: float, margin: float | None) -> None:
+    """Meta-learn with several seeds; every one must pass the threshold at 10 updates."""
+    rows, reached = [], []
+    for seed in SEEDS:
+        step, result = meta_learn(net, task, steps, seed)
+        curve = evaluate(step, result.genome, task, updates=UPDATES, episodes=32)
+        rows.append(row(f"BLUR, seed {seed}", curve))
+        reached.append(curve.accuracy[UPDATES.index(10)])
+    rivals = {b.name: b for b in baselines(task, net, ("sgd", "momentum", "adam"), updates=UPDATES, episodes=32)}
+    rows += [row(name, rival.curve) for name, rival in rivals.items()]
+    write(name, rows)
+    assert min(reached) >= threshold
+    if margin is not None:
+        assert min(reached) >= rivals["sgd"].curve.accuracy[UPDATES.index(10)] + margin
+
+
+def test_digits() -> None:
+    compare("digits", "64-32-10", "digits", 400, threshold=0.87, margin=0.10)
+
+
+@pytest.mark.skipif("RULEC_DATA" not in os.environ, reason="needs MNIST in IDX format: set RULEC_DATA to the folder that holds mnist/")
+def test_mnist() -> None:
+    compare("mnist", "100-64-10", "mnist(size=10)", 300, threshold=0.80, margin=None)
+
+
+def test_functions() -> None:
+    """Train on xor and and; held out are or, quadrant_and and nxor."""
+    rows, means = [], []
+    for seed in SEEDS:
+        _, result = meta_learn("2-20-1", "functions", 800, seed, loss="mse", tasks=2, out="tanh", labels="plain")
+        best = result.held_out[result.best]
+        rows.append({"": f"seed {seed}"} | {k: f"{v[-1]:.3f}" for k, v in best.by_name.items()})
+        means.append(best.accuracy[-1])
+        learned = sum(c.accuracy[-1] >= 0.88 for c in result.held_out)
+        rows[-1]["members over 0.88"] = f"{learned} of {len(result.held_out)}"
+    write("functions", rows)
+    assert min(means) >= 0.90
+
+
+@pytest.mark.skipif("RULEC_DATA" not in os.environ, reason="needs MNIST in IDX format: set RULEC_DATA to the folder that holds mnist/")
+def test_transfer() -> None:
+    """The same genome on other widths, depths, image sizes and data: reported, good or bad."""
+    step, result = meta_learn("100-64-10", "mnist(size=10)", 300, 0)
+    pairs = [("mnist(size=10)", net) for net in ("100-64-10", "100-256-10", "100-64-32-10", "100-64-64-64-10")]
+    pairs += [("mnist(size=14)", "196-64-10"), ("mnist", "784-256-10"), ("notmnist", "784-256-10"), ("digits", "64-32-10")]
+    curves = transfer_table(step, result.genome, pairs, episodes=16)
+    write("transfer", [row(f"{c.task}, {c.network}", c) for c in curves])
+    own = curves[0].accuracy[curves[0].updates.index(10)]
+    assert own >= 0.80
