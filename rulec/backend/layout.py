@@ -60,7 +60,7 @@ def parameter_slots(network: Network, prefix: str, state: State | None = None) -
     """The network's own parameters, or a state with one value for each of them."""
     slots: list[Slot] = []
     for connection in network.weighted:
-        labels, shape = weight_labels(connection)
+        _, shape = weight_labels(connection)
         slots.append(Slot(f"{prefix}.{connection.name}.weight", _anonymous(len(shape)), shape, state, connection))
         if connection.bias:
             slots.append(

@@ -293,6 +293,23 @@ def _spelling(labels: tuple[str, ...]) -> dict[str, str]:
     return own | {label: next(free) for label in labels if label not in own}
 
 
+def component(value: Value, index: str, number: int) -> Value:
+    """Read a fixed component of an axis; a value without the axis is the same everywhere along it."""
+    if index not in value.labels:
+        return value
+    rest = tuple(x for x in value.labels if x != index)
+    return value.emit.make(rest, torch.select, value.node, value.labels.index(index), number)
+
+
+def size_of(label: str, values: Sequence[Value]) -> Any:
+    """Return the length of an axis: known beforehand, or read off one of the values that have it."""
+    emit = values[0].emit
+    if label in emit.sizes:
+        return emit.sizes[label]
+    owner = next(v for v in values if label in v.labels)
+    return emit.call(torch.Tensor.size, owner.node, owner.labels.index(label))
+
+
 class Algebra:
     """The functions of an algebra over values, for the formulas of the operator table."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     ast = "ast"
     typed = "typed"
     ir = "ir"
@@ -35,30 +35,29 @@ class Stage(str, Enum):
     py = "py"
 
 
-class Backend(str, Enum):
+class Backend(StrEnum):
     fx = "fx"
     inductor = "inductor"
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     cpu = "cpu"
     cuda = "cuda"
 
 
-class Loss(str, Enum):
+class Loss(StrEnum):
     cross_entropy = "cross_entropy"
     mse = "mse"
 
 
-# typer evaluates these annotations, and typer 0.12 does not read `str | None`.
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", show_default=False)]
 File = Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="A rule file, or the name of a shipped rule.", show_default=False)]
 Settings = Annotated[list[str], typer.Option("-o", "--option", metavar="NAME=VALUE", help="Choose an option of the rule.", show_default=False)]
 Net = Annotated[str, typer.Option(metavar="SPEC", help="The network.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where files go.")]
-Population = Annotated[Optional[int], typer.Option(min=1, metavar="P", help="Genomes side by side.")]  # noqa: UP045
-Query = Annotated[Optional[int], typer.Option(min=1, metavar="Q", help="Samples to be judged on.  [default: as many as in a batch]")]  # noqa: UP045
-Data = Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder of data sets (or RULEC_DATA).")]  # noqa: UP045
+Population = Annotated[int | None, typer.Option(min=1, metavar="P", help="Genomes side by side.")]
+Query = Annotated[int | None, typer.Option(min=1, metavar="Q", help="Samples to be judged on.  [default: as many as in a batch]")]
+Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of data sets (or RULEC_DATA).")]
 
 
 def _version(wanted: bool) -> None:
@@ -106,15 +105,15 @@ def show(
 @app.command("compile", epilog="Example: rulec compile rules/blur.rule --net 784-128-10 --emit py")
 def compile_(
     file: File,
-    net: Annotated[Optional[str], typer.Option(metavar="SPEC", help="The network; the stages up to ir-opt need none.")] = None,  # noqa: UP045
+    net: Annotated[str | None, typer.Option(metavar="SPEC", help="The network; the stages up to ir-opt need none.")] = None,
     option: Settings = [],  # noqa: B006
     population: Population = None,
-    emit: Annotated[Optional[Stage], typer.Option(help="Print a stage of the compiler.")] = None,  # noqa: UP045
-    out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Write step.py, step.pt2 and manifest.json there.")] = None,  # noqa: UP045
+    emit: Annotated[Stage | None, typer.Option(help="Print a stage of the compiler.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write step.py, step.pt2 and manifest.json there.")] = None,
     backend: Annotated[Backend, typer.Option()] = Backend.fx,
     device: Annotated[Device, typer.Option()] = Device.cpu,
     loss: Annotated[Loss, typer.Option()] = Loss.cross_entropy,
-    genome: Annotated[Optional[str], typer.Option(metavar="NAME", help="Named genome values of the file.")] = None,  # noqa: UP045
+    genome: Annotated[str | None, typer.Option(metavar="NAME", help="Named genome values of the file.")] = None,
 ) -> None:
     """Compile a rule for a network to one training step."""
     options = chosen_options(option)
@@ -131,18 +130,18 @@ def train(
     task: Annotated[str, typer.Option(help="What to learn, such as digits.")],
     net: Net,
     out: Out,
-    steps: Annotated[Optional[int], typer.Option(min=0, metavar="N", help="Meta-steps.  [default: the outer's]")] = None,  # noqa: UP045
+    steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Meta-steps.  [default: the outer's]")] = None,
     outer: Annotated[str, typer.Option(metavar="NAME", help="The outer step: of the file, shipped, or FILE:NAME.")] = "adam",
     option: Settings = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     seed: Annotated[int, typer.Option(metavar="S")] = 0,
     population: Population = None,
-    replicas: Annotated[Optional[int], typer.Option(min=1, metavar="R", help="Networks per genome.")] = None,  # noqa: UP045
-    batch: Annotated[Optional[int], typer.Option(min=1, metavar="B", help="Samples per update.")] = None,  # noqa: UP045
+    replicas: Annotated[int | None, typer.Option(min=1, metavar="R", help="Networks per genome.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, metavar="B", help="Samples per update.")] = None,
     query: Query = None,
-    inner_steps: Annotated[Optional[int], typer.Option(min=0, metavar="K", help="Updates per inner loop.  [default: the outer's]")] = None,  # noqa: UP045
-    lr: Annotated[Optional[float], typer.Option(help="Learning rate of the outer step.")] = None,  # noqa: UP045
-    clip: Annotated[Optional[float], typer.Option(help="Largest norm of a member's gradient.")] = None,  # noqa: UP045
+    inner_steps: Annotated[int | None, typer.Option(min=0, metavar="K", help="Updates per inner loop.  [default: the outer's]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of the outer step.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of a member's gradient.")] = None,
     data: Data = None,
     backend: Annotated[Backend, typer.Option()] = Backend.fx,
     device: Annotated[Device, typer.Option()] = Device.cpu,
@@ -163,8 +162,8 @@ def eval_(
     genome: Annotated[Path, typer.Argument(metavar="RUN_DIR|GENOME", help="The folder of a run, or a genome file.", show_default=False)],
     task: Annotated[str, typer.Option(help="What to learn, such as digits.")],
     out: Out,
-    net: Annotated[Optional[str], typer.Option(metavar="SPEC", help="The network.  [default: the one it was learned on]")] = None,  # noqa: UP045
-    rule: Annotated[Optional[str], typer.Option(metavar="FILE", help="The rule.  [default: the one beside the genome]")] = None,  # noqa: UP045
+    net: Annotated[str | None, typer.Option(metavar="SPEC", help="The network.  [default: the one it was learned on]")] = None,
+    rule: Annotated[str | None, typer.Option(metavar="FILE", help="The rule.  [default: the one beside the genome]")] = None,
     against: Annotated[str, typer.Option(metavar="NAME,...", help="Optimisers to compare with: sgd, momentum, adam.", show_default=False)] = "",
     transfer: Annotated[str, typer.Option(metavar="TASK@NET,...", help="Other places to try the genome at.", show_default=False)] = "",
     updates: Annotated[str, typer.Option(metavar="T,...", help="Numbers of updates to judge it after.")] = "0,1,2,3,5,10,20,50",

@@ -65,7 +65,7 @@ def _genome_rows(rule: t.Rule, compiled: CompiledRule) -> Iterator[dict[str, obj
     for name, spec in compiled.genome_spec.items():
         entry = entries.get(name)
         initial = "normal(0, 1 / sqrt(inputs))" if name.endswith("weight") else "0"
-        row = {"entry": name, "shape": shape_text(spec.shape), "domain": str(spec.domain),
+        row: dict[str, object] = {"entry": name, "shape": shape_text(spec.shape), "domain": str(spec.domain),
                "initial": initial if entry is None else initial_text(entry.initial)}
         yield row | {"per layer": spec.per_layer} if layered else row
 

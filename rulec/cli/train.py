@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shlex
 import sys
@@ -118,7 +119,7 @@ def _line(progress: Progress) -> None:
 
 def _scores(progress: Progress) -> str:
     """Return loss and accuracy of the best member at this step; those that are not finite do not count."""
-    finite = [(loss, accuracy) for loss, accuracy in zip(progress.loss, progress.accuracy, strict=True) if loss == loss]
+    finite = [(loss, accuracy) for loss, accuracy in zip(progress.loss, progress.accuracy, strict=True) if math.isfinite(loss)]
     if not finite:
         return "no finite loss"
     loss, accuracy = min(finite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ class _Drawing:
     def _gaps(self, index: int) -> int:
         """Return how many times the kind of row has changed above a row."""
         kinds = [row.kind for row in self.flow.rows[: index + 1]]
-        return sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
+        return sum(a != b for a, b in pairwise(kinds))
 
     def x(self, column: int) -> float:
         return self.left + _WIDE * (column + 0.5)

@@ -13,7 +13,7 @@ from rulec.semantics.constants import evaluate_count
 from rulec.semantics.declarations import chosen
 from rulec.semantics.expressions import apply, check_expression, check_letters, check_state
 from rulec.semantics.operators import BUILTIN_INDEXED, BUILTIN_NAMES
-from rulec.semantics.scope import Local, Place, Scope
+from rulec.semantics.scope import Local, Place, Scope, declaration
 from rulec.source import Span
 from rulec.syntax import ast
 
@@ -151,6 +151,8 @@ class _Target:
 
 def _check_target(node: ast.Indexed | ast.Name, scope: Scope, place: Place) -> _Target | None:
     name = node.name
+    if scope.is_poisoned(name):
+        return None
     what = _fixed(name, scope)
     if what:
         scope.report(messages.read_only(node.span, name, what))
@@ -159,8 +161,6 @@ def _check_target(node: ast.Indexed | ast.Name, scope: Scope, place: Place) -> _
         return _prediction_target(node, scope, place)
     if name in scope.states:
         return _state_target(node, scope, place)
-    if scope.is_poisoned(name):
-        return None
     if place.kind == "parameters" and name == "w":
         if isinstance(node, ast.Indexed):
             scope.report(messages.needless_index(node.span, name))
@@ -209,6 +209,10 @@ def _state_target(node: ast.Indexed | ast.Name, scope: Scope, place: Place) -> _
         check_state(node, scope, place) if isinstance(node, ast.Indexed) else check_expression(node, scope, place)
     )
     if not isinstance(reference, t.StateRef):
+        return None
+    if place.kind == "update" and state.kind == "synapse" and not _may_write(state, reference, place):
+        declared = declaration(state.name, state.sides, state.indices)
+        scope.report(messages.other_synapse(node.span, node.span.text, declared))
         return None
     if not _may_write(state, reference, place):
         expected = _WRITES.get(place.kind, "the network's parameters")
@@ -272,9 +276,10 @@ def _cause(value: t.Expr, axis: str) -> Span:
     """Return the smallest part of a value that varies with the axis as a whole: reducing that part mends it."""
     if not isinstance(value, t.Apply) or value.operator not in ("add", "sub", "mul", "div", "neg"):
         return value.span
-    parts = _factors(value) if value.operator in ("mul", "div") else list(value.arguments)
-    carriers = [part for part in parts if axis in part.axes]
-    if len(carriers) == 1 and not (value.operator == "div" and carriers[0] is value.arguments[1]):
+    if value.operator == "div" and axis in value.arguments[1].axes:
+        return value.span
+    carriers = [factor for factor in _factors(value, axis) if axis in factor.axes]
+    if len(carriers) == 1:
         return _cause(carriers[0], axis)
     if value.operator not in ("mul", "div"):
         return value.span
@@ -282,13 +287,19 @@ def _cause(value: t.Expr, axis: str) -> Span:
     return joined if _is_balanced(joined.text) else value.span
 
 
-def _factors(value: t.Expr) -> list[t.Expr]:
-    """Flatten a product, so that `lr * x * d` is three factors; what it is divided by is one."""
-    if isinstance(value, t.Apply) and value.operator == "mul":
-        return [factor for argument in value.arguments for factor in _factors(argument)]
-    if isinstance(value, t.Apply) and value.operator == "div":
-        return [*_factors(value.arguments[0]), value.arguments[1]]
-    return [value]
+def _factors(value: t.Expr, axis: str) -> list[t.Expr]:
+    """Flatten a product, so that `lr * x * d` is three factors; a quotient by something that varies stays whole."""
+    if not isinstance(value, t.Apply) or value.operator not in ("mul", "div"):
+        return list(value.arguments) if isinstance(value, t.Apply) else [value]
+    if value.operator == "div":
+        numerator, denominator = value.arguments
+        return [value] if axis in denominator.axes else [*_flat(numerator, axis), denominator]
+    return [factor for argument in value.arguments for factor in _flat(argument, axis)]
+
+
+def _flat(value: t.Expr, axis: str) -> list[t.Expr]:
+    product = isinstance(value, t.Apply) and value.operator in ("mul", "div")
+    return _factors(value, axis) if product else [value]
 
 
 def _is_balanced(text: str) -> bool:

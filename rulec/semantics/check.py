@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
+from rulec.semantics.blocks import walk
 from rulec.semantics.constants import option_value, spelling
 from rulec.semantics.outers import check_outer
 from rulec.semantics.rules import check_rule
-from rulec.source import Diagnostics, Source
+from rulec.source import Diagnostics, Source, Span
 from rulec.syntax import ast, parse_source, read_source
 
 
@@ -24,6 +26,7 @@ class Library:
     outers: dict[str, ast.Outer] = field(default_factory=dict)
     nets: dict[str, ast.Net] = field(default_factory=dict)
     presets: dict[str, ast.Preset] = field(default_factory=dict)
+    homes: dict[str, Library] = field(default_factory=dict)  # where imported definitions come from
     own: tuple[str, ...] = ()
     ignored: frozenset[str] = frozenset()
 
@@ -39,30 +42,33 @@ def shipped_rules() -> Path:
 
 
 def load_library(
-    source: Source, found: Diagnostics, folder: Path | None = None, chain: tuple[str, ...] = ()
+    source: Source, found: Diagnostics, folder: Path | None = None, chain: tuple[Path, ...] = ()
 ) -> Library:
-    """Parse a source and what it imports. Problems go to `found`; what could be read is returned."""
+    """Parse a source and what it imports. Problems go to `found`; what could be read is returned.
+
+    `chain`: the files whose imports lead here.
+    """
     module, problems, ignored = parse_source(source)
     found.extend(problems)
     library = Library(source, ignored=ignored)
-    seen: dict[str, ast.Node] = {}
-    own: list[str] = []
+    chain = (*chain, ((folder or Path()) / Path(source.name).name).resolve())
+    seen: dict[str, Span] = {}
     for node in module.definitions:
-        if isinstance(node, ast.Use):
-            _import(node, library, found, folder, (*chain, source.name))
-            continue
-        name = node.name.name
-        if name in seen:
-            found.add(messages.duplicate_name(node.name.span, name, seen[name].span))
-            continue
-        seen[name] = node.name
-        own.append(name)
-        _shelf(library, node)[name] = node
-        if isinstance(node, ast.Rule):
-            for section in node.sections:
-                if isinstance(section, ast.Use):
-                    _import(section, library, found, folder, (*chain, source.name))
-    return replace(library, own=tuple(own))
+        sections = node.sections if isinstance(node, ast.Rule) else ()
+        for use in (use for use in (node, *sections) if isinstance(use, ast.Use)):
+            for name in _import(use, library, found, folder, chain):
+                _enter(name, seen, found)
+        if not isinstance(node, ast.Use) and _enter(node.name, seen, found):
+            _shelf(library, node)[node.name.name] = node
+    own = tuple(name for name in seen if name not in library.homes)
+    return replace(library, own=own)
+
+
+def _enter(name: ast.Name, seen: dict[str, Span], found: Diagnostics) -> bool:
+    before = seen.setdefault(name.name, name.span)
+    if before is not name.span:
+        found.add(messages.duplicate_name(name.span, name.name, before))
+    return before is name.span
 
 
 def _shelf(library: Library, node: ast.Definition) -> dict[str, ast.Definition]:
@@ -70,26 +76,55 @@ def _shelf(library: Library, node: ast.Definition) -> dict[str, ast.Definition]:
     return shelves[type(node)]  # type: ignore[index,return-value]
 
 
-def _import(use: ast.Use, library: Library, found: Diagnostics, folder: Path | None, chain: tuple[str, ...]) -> None:
-    path = next((p for p in _places(use.path, folder) if p.is_file()), None)
+def _import(
+    use: ast.Use, library: Library, found: Diagnostics, folder: Path | None, chain: tuple[Path, ...]
+) -> Iterator[ast.Name]:
+    """Put what an import names into the library; yield the names."""
+    other = _other(use, found, folder, chain)
+    if other is None:
+        return
+    for name in use.names:
+        definition = _definition(other, name.name)
+        if definition is not None:
+            if name.name not in library.names():
+                _shelf(library, definition)[name.name] = definition
+                library.homes[name.name] = other.homes.get(name.name, other)
+            yield name
+        elif name.name not in other.ignored:
+            found.add(messages.unknown_import(name.span, name.name, use.path, other.names()))
+
+
+def _definition(library: Library, name: str) -> ast.Definition | None:
+    shelves = (library.rules, library.outers, library.nets, library.presets)
+    return next((shelf[name] for shelf in shelves if name in shelf), None)  # type: ignore[attr-defined,no-any-return]
+
+
+def _other(use: ast.Use, found: Diagnostics, folder: Path | None, chain: tuple[Path, ...]) -> Library | None:
+    """Return the library of the file that an import names, or None after reporting why there is none."""
+    path = next((p for p in _places(use.path, folder) if _is_file(p)), None)
     if path is None:
-        found.add(messages.import_not_found(use.span, use.path))
-        return
-    if path.name in chain:
-        found.add(messages.import_cycle(use.span, [*chain, path.name]))
-        return
+        stems = [file.stem for place in _places("", folder) for file in place.glob("*.rule")]
+        found.add(messages.import_not_found(_path_span(use), use.path, stems))
+        return None
+    if path.resolve() in chain:
+        circle = chain[chain.index(path.resolve()) :]
+        found.add(messages.import_cycle(_path_span(use), [file.name for file in (*circle, circle[0])]))
+        return None
     source, problems = read_source(path)
     found.extend(problems)
-    if problems.errors:
-        return
-    other = load_library(source, found, path.parent, chain)
-    for name in use.names:
-        shelf = next((s for s in ("rules", "outers", "nets", "presets") if name.name in getattr(other, s)), None)
-        if shelf is None:
-            if name.name not in other.ignored:
-                found.add(messages.unknown_import(name.span, name.name, use.path, other.names()))
-            continue
-        getattr(library, shelf)[name.name] = getattr(other, shelf)[name.name]
+    return None if problems.errors else load_library(source, found, path.parent, chain)
+
+
+def _path_span(use: ast.Use) -> Span:
+    start = use.span.start + max(use.span.text.find(use.path), 0)
+    return use.span.source.span(start, start + len(use.path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with characters that no file name has
+        return False
 
 
 def _places(path: str, folder: Path | None) -> Iterator[Path]:
@@ -102,19 +137,20 @@ def check_library(library: Library, found: Diagnostics) -> None:
     """Check the file's own definitions under the default options and under each other single choice."""
     for name in library.own:
         if name in library.rules:
-            for options in variants(library.rules[name]):
-                check_rule(
-                    library.rules[name], found, options, library.ignored, imported_nets(library, library.rules[name])
-                )
+            rule = library.rules[name]
+            for options in variants(rule):
+                check_rule(rule, found, options, library.ignored, imported_nets(library, rule))
         elif name in library.outers:
-            check_outer(library.outers[name], library.rules, found)
+            check_outer(library.outers[name], library.rules, found, ignored=library.ignored)
         elif name in library.presets:
             check_preset(library.presets[name], library, found)
 
 
 def imported_nets(library: Library, rule: ast.Rule) -> Mapping[str, ast.Net]:
-    """Return the nets of the file and of its imports that the rule does not declare itself."""
-    return library.nets
+    """Return the nets of the rule's file and of its imports that the rule does not declare itself."""
+    home = library.homes.get(rule.name.name, library)
+    own = {node.name.name for node in walk(rule) if isinstance(node, ast.Net)}
+    return {name: net for name, net in home.nets.items() if name not in own}
 
 
 def variants(rule: ast.Rule) -> Iterator[Mapping[str, t.OptionValue]]:
@@ -139,39 +175,50 @@ def check_preset(
     rule = library.rules.get(preset.rule.name)
     if rule is None:
         if preset.rule.name not in library.ignored:
-            found.add(messages.unknown_rule(preset.rule.span, preset.rule.name, list(library.rules), "in this file"))
+            where = "in this file"
+            found.add(messages.unknown_rule(preset.rule.span, preset.rule.name, list(library.rules), where))
         return None
-    values = {entry.name.name: entry for entry in preset.entries}
-    known: set[str] = set()
-    sections = tuple(_with_values(s, values, known) for s in rule.sections)
-    for name, entry in values.items():
-        if name not in known:
-            found.add(messages.unknown_name(entry.name.span, name, sorted(known | _all_entries(rule))))
-    return check_rule(replace(rule, sections=sections), found, options, library.ignored, imported_nets(library, rule))
+    before = len(found.errors)
+    values: dict[str, ast.GenomeEntry] = {}
+    entries = [node for node in walk(rule) if isinstance(node, ast.GenomeEntry)]
+    names = list(dict.fromkeys(entry.name.name for entry in sorted(entries, key=lambda entry: entry.span.start)))
+    for entry in preset.entries:
+        _check_preset_entry(entry, values, rule, names, found)
+        values.setdefault(entry.name.name, entry)
+    if len(found.errors) > before:
+        return None
+    given = replace(rule, sections=tuple(_with_values(section, values) for section in rule.sections))
+    return check_rule(given, found, options, library.ignored, imported_nets(library, rule))
 
 
-def _all_entries(rule: ast.Rule) -> set[str]:
-    known: set[str] = set()
-    for section in rule.sections:
-        _with_values(section, {}, known, collect=True)
-    return known
+def _check_preset_entry(
+    entry: ast.GenomeEntry, before: Mapping[str, ast.GenomeEntry], rule: ast.Rule, names: list[str], found: Diagnostics
+) -> None:
+    name, span = entry.name.name, entry.name.span
+    if name in before:
+        found.add(messages.duplicate_name(span, name, before[name].name.span))
+    elif name not in names:
+        found.add(messages.unknown_entry(span, name, rule.name.name, names))
+    elif entry.domain is not None:
+        found.add(messages.preset_declares(entry.domain.span, name, "a domain"))
+    elif entry.per_layer is not None:
+        found.add(messages.preset_declares(entry.per_layer.span, name, "the modifier `per layer`"))
+    elif entry.initial is None:
+        found.add(messages.preset_without_value(span, name))
 
 
-def _with_values(
-    node: ast.Node, values: Mapping[str, ast.GenomeEntry], known: set[str], collect: bool = False
-) -> ast.Node:
+_Node = TypeVar("_Node", bound=ast.Node)
+
+
+def _with_values(node: _Node, values: Mapping[str, ast.GenomeEntry]) -> _Node:
+    """Return a section with the initial values of genome entries replaced, those inside every `if` too."""
     if isinstance(node, ast.Genome):
-        return replace(node, entries=tuple(_with_values(e, values, known, collect) for e in node.entries))  # type: ignore[misc]
+        return replace(node, entries=tuple(_with_values(e, values) for e in node.entries))
     if isinstance(node, ast.If):
-        then = tuple(_with_values(e, values, known, collect) for e in node.then)
-        return replace(
-            node, then=then, otherwise=tuple(_with_values(e, values, known, collect) for e in node.otherwise)
-        )
-    if isinstance(node, ast.GenomeEntry):
-        if collect or node.name.name in values:
-            known.add(node.name.name)
-        if node.name.name in values:
-            return replace(node, initial=values[node.name.name].initial)
+        then, otherwise = (tuple(_with_values(e, values) for e in branch) for branch in (node.then, node.otherwise))
+        return replace(node, then=then, otherwise=otherwise)
+    if isinstance(node, ast.GenomeEntry) and node.name.name in values:
+        return replace(node, initial=values[node.name.name].initial)
     return node
 
 

@@ -177,7 +177,7 @@ def option_value(
                 messages.nearest(default, (*ACTIVATIONS, *BOOLEANS)),
             )
         )
-        default = 0
+        default = "identity"  # a word: most likely meant as an activation
     if choices:
         default = spelling(default)
     return default if given is None else _given(name, given, default, choices, found)

@@ -54,10 +54,12 @@ def declare(name: ast.Name | ast.IndexName, scope: Scope) -> bool:
     """Enter a name; report it if it is taken."""
     if name.name in _RESERVED:
         scope.report(messages.reserved_name(name.span, name.name, _RESERVED[name.name]))
+        scope.broken.add(name.name)
         return False
     before = scope.declared_at.get(name.name)
     if before is not None:
         scope.report(messages.duplicate_name(name.span, name.name, before))
+        scope.broken.add(name.name)
         return False
     scope.declared_at[name.name] = name.span
     return True
@@ -143,7 +145,7 @@ def _check_entry(entry: ast.GenomeEntry, scope: Scope, per_layer: bool) -> t.Gen
     domain = _check_domain(entry.domain, scope) if entry.domain else t.Domain()
     if shape is None or domain is None:
         return None
-    initial = check_initial(entry, Beginning(name, "per layer" if per_layer else "genome", "", indices, shape), scope)
+    initial = check_initial(entry, Beginning(name, "genome", "", indices, shape), scope)
     if initial is None:
         return None
     _check_in_domain(entry, initial, domain, scope)
@@ -217,7 +219,7 @@ def constant_values(expression: t.Expr) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What an initial value is for: `kind` is genome, per layer, neuron, broadcast or synapse."""
+    """What an initial value is for: `kind` is genome, neuron, broadcast or synapse."""
 
     name: str
     kind: str

@@ -72,7 +72,7 @@ class _Writer:
 
     def __init__(self, rule: t.Rule, math: Notation) -> None:
         self.rule, self.math = rule, math
-        names = {e.name for e in (*rule.genome, *rule.states, *rule.nets)} | {"w"}
+        names = {"w", *(e.name for e in rule.genome), *(s.name for s in rule.states), *(n.name for n in rule.nets)}
         spelled = [math.name(n) for n in names]
         self.kept = {n for n in names if spelled.count(math.name(n)) > 1}
 
@@ -174,7 +174,7 @@ class _Writer:
         return (text if node.index is None else self.math.indexed(text, [str(node.index)])), _ATOM
 
     def _solve(self, node: t.Solve) -> Written:
-        inverse = self.math.power(self.at(node.matrix, _ATOM), "−1" if isinstance(self.math, Plain) else "-1")
+        inverse = self.math.power(self.at(node.matrix, _ATOM), self.math.number(-1))
         return self.math.product(inverse, self.at(node.right, _PRODUCT)), _PRODUCT
 
     # --- Reductions ---

@@ -492,10 +492,10 @@ def _check_known(node: ast.Call, name: str, scope: Scope, place: Place) -> t.Exp
         return _check_special(node, name, scope, place)
     arguments = [check_expression(a, scope, place) for a in node.arguments]
     known = [a for a in arguments if a is not None]
-    return _check_function(node, name, known, scope) if len(known) == len(arguments) else None
+    return _check_function(node, name, known, scope, place) if len(known) == len(arguments) else None
 
 
-def _check_function(node: ast.Call, name: str, arguments: list[t.Expr], scope: Scope) -> t.Expr | None:
+def _check_function(node: ast.Call, name: str, arguments: list[t.Expr], scope: Scope, place: Place) -> t.Expr | None:
     arity = 1 if name in ("act", "stop") else POINTWISE[name].arity
     if len(arguments) != arity:
         if name in ("min", "max") and len(arguments) == 1:
@@ -505,16 +505,17 @@ def _check_function(node: ast.Call, name: str, arguments: list[t.Expr], scope: S
             scope.report(messages.wrong_argument_count(node.span, node.name, words, len(arguments)))
         return None
     if name == "act":
-        return _check_act(node, arguments[0], scope)
+        return _check_act(node, arguments[0], scope, place)
     if name == "stop":
         return t.Stop(arguments[0].axes, node.span, arguments[0])
     return apply(name + "'" * node.primes, node.span, *arguments)
 
 
-def _check_act(node: ast.Call, argument: t.Expr, scope: Scope) -> t.Expr | None:
+def _check_act(node: ast.Call, argument: t.Expr, scope: Scope, place: Place) -> t.Expr | None:
     sides = {side for letter in argument.axes if (side := neuron_side(letter, scope))}
     if len(sides) != 1 or "n" not in argument.axes:
-        scope.report(messages.act_without_neuron(node.arguments[0].span, len(sides), "n" in argument.axes))
+        other = {"forward": "i", "backward": "j"}.get(place.kind, "") if "n" in argument.axes else ""
+        scope.report(messages.act_without_neuron(node.arguments[0].span, len(sides), other))
         return None
     return t.Activation(argument.axes, node.span, sides.pop(), node.primes, argument)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rulec.source import Diagnostic, Span
 
@@ -57,8 +57,11 @@ def _many(count: int, thing: str) -> str:
     return f"{count} {thing if count == 1 else several}"
 
 
-def _article(word: str) -> str:
-    return f"an {word}" if word[:1] in "aeiou" else f"a {word}"
+def _values(extent: object) -> str:
+    """Say what an index runs over."""
+    if isinstance(extent, int):
+        return _many(extent, "value")
+    return {"outputs": "the outputs", "n": "samples"}.get(str(extent), "neurons")
 
 
 # --- Names -----------------------------------------------------------------------------------
@@ -66,7 +69,7 @@ def _article(word: str) -> str:
 
 def unknown_name(span: Span, name: str, candidates: Sequence[str], local: Span | None = None) -> Diagnostic:
     """`local`: where a block of this rule assigns the name, as one of its own."""
-    declare = f"declare `{name}` as a genome entry, a state or an option"
+    declare = f"declare `{name}` under `genome`, `neuron`, `synapse` or `broadcast`"
     if local is None:
         help, notes = _suggest(name, candidates, declare), tuple[str, ...]()
     elif local.start > span.start:
@@ -178,14 +181,12 @@ def unknown_domain(span: Span, name: str, candidates: Sequence[str]) -> Diagnost
     )
 
 
-def unknown_option(name: str, rule: str, candidates: Sequence[str], span: Span | None = None) -> Diagnostic:
+def unknown_option(name: str, owner: str, candidates: Sequence[str], what: str = "rule") -> Diagnostic:
     return Diagnostic(
         "unknown-option",
-        f"rule `{rule}` has no option `{name}`",
-        span,
-        "not an option" if span else "",
+        f"{what} `{owner}` has no option `{name}`",
         notes=(f"its options are {_listing(candidates)}",),
-        help=_suggest(name, candidates, "remove it, or declare the option in the rule"),
+        help=_suggest(name, candidates, f"leave it out, or declare it in the {what}: `option {name} = ...`"),
     )
 
 
@@ -265,13 +266,15 @@ def unknown_import(span: Span, name: str, path: str, candidates: Sequence[str]) 
     )
 
 
-def import_not_found(span: Span, path: str, beside: Sequence[str]) -> Diagnostic:
+def import_not_found(span: Span, path: str, stems: Sequence[str]) -> Diagnostic:
+    """`stems`: the files there are, without `.rule`."""
+    close = nearest(path.removesuffix(".rule"), stems)
     return Diagnostic(
         "import-not-found",
         f"there is no file `{path}`",
         span,
         "neither beside this file nor among the shipped rules",
-        help=_suggest(path, beside, "give a path relative to this file"),
+        help=f"did you mean `{close}.rule`?" if close else "give a path relative to this file",
     )
 
 
@@ -374,7 +377,7 @@ def local_indices(span: Span, name: str, own: Sequence[str]) -> Diagnostic:
         span,
         "a local name of this block",
         notes=("the value varies with " + (_listing(own) if own else "no index"),),
-        help=f"write `{form} = ...`, or `{name} = ...`: a local name takes its indices from its value",
+        help=f"write `{form} = ...`" + (f", or `{name} = ...`" if own else ""),
     )
 
 
@@ -394,10 +397,10 @@ def extent_mismatch(span: Span, index: str, extent: object, name: str, expected:
     fitting = "index o : outputs" if expected == "outputs" else f"index q : {expected}"
     return Diagnostic(
         "extent-mismatch",
-        f"the index `{index}` runs over {extent}, but this axis of `{name}` has {expected}",
+        f"the index `{index}` runs over {_values(extent)}, but this axis of `{name}` over {_values(expected)}",
         span,
-        f"`{index}` : {extent}",
-        help=f"use an index of that extent, declared like `{fitting}`",
+        _values(extent),
+        help=f"use an index declared like `{fitting}`",
     )
 
 
@@ -497,6 +500,16 @@ def wrong_header_index(span: Span, kind: str, expected: str) -> Diagnostic:
         "other letters, or another order",
         notes=("`i` is the presynaptic neuron and `j` the postsynaptic one",),
         help=f"write `{kind} {expected}`",
+    )
+
+
+def other_synapse(span: Span, target: str, declared: str) -> Diagnostic:
+    return Diagnostic(
+        "wrong-side",
+        "`update` computes the synapse between `i` and `j`",
+        span,
+        f"`{target}` is another one",
+        help=f"set `{declared}`",
     )
 
 
@@ -818,14 +831,17 @@ def grad_arguments(span: Span) -> Diagnostic:
     )
 
 
-def act_without_neuron(span: Span, sides: int, sample: bool) -> Diagnostic:
-    label = "belongs to no neuron" if sides == 0 else "belongs to two neurons"
+def act_without_neuron(span: Span, sides: int, other: str) -> Diagnostic:
+    """`sides`: how many neurons the value belongs to; `other`: the index to be reduced, where that is clear."""
+    label = ("belongs to no neuron", "the same for all samples", "belongs to two neurons")[min(sides, 2)]
     return Diagnostic(
         "act-without-neuron",
         "`act` is the activation of a layer: it takes one value per neuron and sample",
         span,
-        label if sides != 1 or sample else "the same for all samples",
-        help="give it a neuron's value, as in `act(z[j])`, or name an activation: `tanh(...)`",
+        label,
+        help=f"sum over the other neurons first: `act(sum[{other}]({span.text}))`"
+        if sides > 1 and other
+        else "give it a neuron's value, as in `act(z[j])`, or name an activation: `tanh(...)`",
     )
 
 
@@ -874,13 +890,13 @@ def concat_extent(span: Span, index: str, extent: object) -> Diagnostic:
 
 
 def initial_shape(span: Span, name: str, expected: Sequence[object], given: Sequence[int]) -> Diagnostic:
-    shape, own = (" x ".join(map(str, sizes)) or "a single number" for sizes in (given, expected))
+    shape, own = (" x ".join(map(str, sizes)) for sizes in (given, expected))
     return Diagnostic(
         "initial-shape",
         f"the initial value of `{name}` does not fit its indices",
         span,
-        f"this array is {shape}",
-        notes=(f"`{name}` is {own}",),
+        f"this array has shape {shape}",
+        notes=(f"`{name}` has shape {own}" if own else f"`{name}` is a single number",),
         help="give an array of that shape, or a number for all entries" if expected else "give a single number",
     )
 
@@ -921,10 +937,10 @@ def random_neuron_initial(span: Span, name: str, kind: str) -> Diagnostic:
 def shared_fan(span: Span, name: str, size: str) -> Diagnostic:
     return Diagnostic(
         "shared-fan",
-        f"`{size}` is the size of one connection, but `{name}` is shared by all",
+        f"`{size}` is the size of a connection, and the genome entry `{name}` begins without one",
         span,
         "of which connection?",
-        help=f"declare `{name} per layer`, or use a number",
+        help=f"use a number, or let a synapse state begin with `{size}`",
     )
 
 
@@ -1033,14 +1049,31 @@ def division_by_zero(span: Span) -> Diagnostic:
 # --- Outer steps -----------------------------------------------------------------------------
 
 
-def missing_clause(span: Span, outer: str, clause: str, example: str) -> Diagnostic:
+def missing_clauses(span: Span, outer: str, examples: Mapping[str, str]) -> Diagnostic:
+    """`examples`: for each keyword that is missing, how such a clause may read."""
+    clauses = "clause" if len(examples) == 1 else "clauses"
     return Diagnostic(
-        "missing-clause", f"outer `{outer}` has no `{clause}` clause", span, "incomplete", help=f"add `{example}`"
+        "missing-clause",
+        f"outer `{outer}` lacks the {clauses} {_listing(examples)}",
+        span,
+        "incomplete",
+        help=f"add {_listing(examples.values())}" + (", each on a line of its own" if len(examples) > 1 else ""),
     )
 
 
-def duplicate_clause(span: Span, clause: str) -> Diagnostic:
-    return Diagnostic("duplicate-clause", f"`{clause}` is given twice", span, "second time", help="keep one of them")
+def duplicate_clause(span: Span, clause: str, first: int) -> Diagnostic:
+    return Diagnostic(
+        "duplicate-clause",
+        f"`{clause}` is given twice",
+        span,
+        "second time",
+        notes=(f"first given on line {first}",),
+        help="keep one of them",
+    )
+
+
+def repeated_setting(span: Span, name: str) -> Diagnostic:
+    return Diagnostic("repeated-setting", f"`{name}` is given twice", span, "second time", help="keep one of them")
 
 
 def unknown_hypergradient(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:

@@ -1,8 +1,12 @@
 """How mathematics is spelled: as plain Unicode text, or as LaTeX. A notation is one class with a spelling per construct."""
 
+# ruff: noqa: RUF001
+
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import ClassVar
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ", "kappa": "κ",
@@ -28,7 +32,7 @@ class Plain:
     """Unicode text on one line."""
 
     minus, times, arrow, drawn, delta, loss = "−", "·", "←", "∼", "Δ", "L"
-    relations = {"==": "=", "<=": "≤", ">=": "≥", "<": "<", ">": ">", "!=": "≠"}
+    relations: ClassVar[Mapping[str, str]] = {"==": "=", "<=": "≤", ">=": "≥", "<": "<", ">": ">", "!=": "≠"}
 
     def name(self, name: str) -> str:
         letter = greek(name)
@@ -106,7 +110,7 @@ class Latex:
     """LaTeX, one line of an `align` environment."""
 
     minus, times, arrow, drawn, delta, loss = "-", r"\cdot", r"\leftarrow", r"\sim", r"\Delta ", r"\mathcal{L}"
-    relations = {"==": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "!=": r"\ne"}
+    relations: ClassVar[Mapping[str, str]] = {"==": "=", "<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "!=": r"\neq"}
 
     def name(self, name: str) -> str:
         letter = greek(name)
@@ -143,10 +147,10 @@ class Latex:
         return rf"\sum_{{{''.join(indices)}}} {body}"
 
     def mean(self, indices: list[str], body: str) -> str:
-        return self.indexed(rf"\left\langle {body} \right\rangle", indices)
+        return rf"\left\langle {body} \right\rangle_{{{''.join(indices)}}}"
 
     def norm(self, indices: list[str], body: str) -> str:
-        return self.indexed(rf"\left\lVert {body} \right\rVert", indices)
+        return rf"\left\lVert {body} \right\rVert_{{{''.join(indices)}}}"
 
     def over(self, name: str, indices: list[str], body: str) -> str:
         return rf"\operatorname{{{name}}}_{{{''.join(indices)}}}\left({body}\right)"

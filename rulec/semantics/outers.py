@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
-from rulec.semantics.constants import evaluate, option_value
-from rulec.source import Diagnostics
+from rulec.semantics.blocks import walk
+from rulec.semantics.constants import evaluate, evaluate_count, evaluate_number, option_value
+from rulec.source import Diagnostics, Span
 from rulec.syntax import ast
 
 HYPERGRADIENTS = (
@@ -34,6 +36,13 @@ _EXAMPLES = {
     "through": "through unroll",
     "by": "by adam(lr = 0.001)",
 }
+_KEYWORDS: dict[type[ast.Node], str] = {
+    ast.Inner: "inner",
+    ast.Meta: "meta",
+    ast.Objective: "minimize",
+    ast.Through: "through",
+    ast.By: "by",
+}
 
 
 def check_outer(
@@ -41,48 +50,37 @@ def check_outer(
     rules: Mapping[str, ast.Rule],
     found: Diagnostics,
     options: Mapping[str, t.OptionValue] | None = None,
+    ignored: frozenset[str] = frozenset(),
 ) -> t.Outer | None:
     """Return the outer step with its options chosen, or None if there was an error."""
     before = len(found.errors)
     values = _options(outer, options or {}, found)
-    clauses = _clauses(outer, found)
-    inner, through, by = clauses.get("inner"), clauses.get("through"), clauses.get("by")
-    objectives = [c for c in outer.clauses if isinstance(c, ast.Objective)]
-    meta = clauses.get("meta")
-    assert inner is None or isinstance(inner, ast.Inner)
-    call = _invocation(inner.rule, values, found) if inner else None
-    if inner is not None:
-        _check_inner(inner, rules, found)
-    if isinstance(meta, ast.Meta) and inner is not None:
-        _check_meta(meta, inner, rules, found)
-    method = _check_through(through, values, found) if isinstance(through, ast.Through) else None
-    goals = tuple(g for c in objectives if (g := _objective(c, values, found)) is not None)
-    settings, optimizer = ({}, None)
-    if isinstance(by, ast.By):
-        settings, optimizer = _settings(by, values, found), _invocation(by.optimizer, values, found)
-    if (
-        len(found.errors) > before
-        or inner is None
-        or call is None
-        or method is None
-        or optimizer is None
-        or not isinstance(meta, ast.Meta)
-    ):
+    clauses = _Clauses(outer, found)
+    if not ignored:  # a clause may be missing because its line could not be read
+        _check_complete(outer, found)
+    inner, meta = clauses.one(ast.Inner), clauses.one(ast.Meta)
+    through, by = clauses.one(ast.Through), clauses.one(ast.By)
+    goals = tuple(_objective(node, values, found) for node in clauses.all(ast.Objective))
+    for node in clauses.all(ast.Tasks):
+        found.add(messages.not_available(_word(node, "tasks"), "the clause `tasks`", "remove it"))
+    steps = _check_inner(inner, rules, values, found, ignored) if inner else 1
+    items = _check_meta(meta, inner, rules, values, found) if meta and inner else ()
+    method = _check_through(through, values, found) if through else None
+    optimizer = _invocation(by.optimizer, values, found) if by else None
+    settings = _settings(by, values, found) if by else {}
+    if len(found.errors) > before or not (inner and meta and through and method and optimizer):
         return None
-    items = tuple(_invocation(item, values, found) for item in meta.items)
-    steps = evaluate(inner.steps, values, found) if inner.steps is not None else 1
-    checkpoint = isinstance(through, ast.Through) and any(m.name == "checkpoint" for m in through.modifiers)
     return t.Outer(
         outer.name.name,
         outer.doc,
         values,
-        call,
-        int(steps) if isinstance(steps, int) else 1,
+        _invocation(inner.rule, values, found),
+        steps,
         len(inner.plus),
         items,
-        goals,
+        tuple(goal for goal in goals if goal is not None),
         method,
-        checkpoint,
+        any(modifier.name == "checkpoint" for modifier in through.modifiers),
         optimizer,
         settings,
         outer.span,
@@ -90,34 +88,52 @@ def check_outer(
 
 
 def _options(outer: ast.Outer, given: Mapping[str, t.OptionValue], found: Diagnostics) -> dict[str, t.OptionValue]:
-    declared = [c for c in outer.clauses if isinstance(c, ast.Option)]
-    names = [o.name.name for o in declared]
+    declared: dict[str, ast.Option] = {}
+    for option in (c for c in outer.clauses if isinstance(c, ast.Option)):
+        if option.name.name in declared:
+            first = declared[option.name.name].name.span
+            found.add(messages.duplicate_name(option.name.span, option.name.name, first))
+        declared.setdefault(option.name.name, option)
     for name in given:
-        if name not in names:
-            found.add(messages.unknown_option(name, outer.name.name, names))
-    return {o.name.name: option_value(o, given.get(o.name.name), found) for o in declared}
+        if name not in declared:
+            found.add(messages.unknown_option(name, outer.name.name, list(declared), what="outer"))
+    values: dict[str, t.OptionValue] = {}
+    for name, option in declared.items():
+        values[name] = option_value(option, given.get(name), found, values)
+    return values
 
 
-def _clauses(outer: ast.Outer, found: Diagnostics) -> dict[str, ast.Node]:
-    """Return the clauses by keyword; report what is missing or given twice."""
-    clauses: dict[str, ast.Node] = {}
-    for clause in outer.clauses:
-        keyword = {
-            ast.Inner: "inner",
-            ast.Meta: "meta",
-            ast.Objective: "minimize",
-            ast.Through: "through",
-            ast.By: "by",
-        }.get(type(clause))
-        if keyword is None:
-            continue
-        if keyword in clauses and keyword != "minimize":
-            found.add(messages.duplicate_clause(clause.span, keyword))
-        clauses[keyword] = clause
-    for keyword, example in _EXAMPLES.items():
-        if keyword not in clauses:
-            found.add(messages.missing_clause(outer.name.span, outer.name.name, keyword, example))
-    return clauses
+# --- Clauses ---------------------------------------------------------------------------------
+
+_Clause = TypeVar("_Clause", bound=ast.Node)
+
+
+class _Clauses:
+    """The clauses of an outer step by kind; those given twice are reported."""
+
+    def __init__(self, outer: ast.Outer, found: Diagnostics) -> None:
+        self.outer, self.found = outer, found
+
+    def all(self, kind: type[_Clause]) -> list[_Clause]:
+        return [clause for clause in self.outer.clauses if isinstance(clause, kind)]
+
+    def one(self, kind: type[_Clause]) -> _Clause | None:
+        given, keyword = self.all(kind), kind.__name__.lower()
+        for clause in given[1:]:
+            word = _word(clause, keyword)
+            self.found.add(messages.duplicate_clause(word, keyword, given[0].span.line))
+        return given[0] if given else None
+
+
+def _check_complete(outer: ast.Outer, found: Diagnostics) -> None:
+    given = {_KEYWORDS.get(type(clause), "") for clause in outer.clauses}
+    missing = {keyword: example for keyword, example in _EXAMPLES.items() if keyword not in given}
+    if missing:
+        found.add(messages.missing_clauses(outer.name.span, outer.name.name, missing))
+
+
+def _word(node: ast.Node, keyword: str) -> Span:
+    return node.span.source.span(node.span.start, node.span.start + len(keyword))
 
 
 def _invocation(node: ast.Invocation, options: Mapping[str, t.OptionValue], found: Diagnostics) -> t.Call:
@@ -126,53 +142,102 @@ def _invocation(node: ast.Invocation, options: Mapping[str, t.OptionValue], foun
         return 0 if read is None else read
 
     arguments = tuple(value(a) for a in node.arguments)
-    settings = {k.name.name: value(k.value) for k in node.keywords}
-    return t.Call(".".join(n.name for n in node.path), arguments, settings, node.span)
+    settings: dict[str, t.OptionValue] = {}
+    for keyword in node.keywords:
+        if keyword.name.name in settings:
+            found.add(messages.repeated_setting(keyword.name.span, keyword.name.name))
+        settings[keyword.name.name] = value(keyword.value)
+    return t.Call(_path(node), arguments, settings, node.span)
 
 
-def _check_inner(inner: ast.Inner, rules: Mapping[str, ast.Rule], found: Diagnostics) -> None:
-    name = inner.rule.path[0].name
-    if name != "rule" and name not in rules:
-        found.add(messages.unknown_rule(inner.rule.span, name, ["rule", *rules], "to be the inner one"))
-    elif name in rules:
-        known = _entries(rules[name]) | {s.name.name for s in rules[name].sections if isinstance(s, ast.Option)}
-        for keyword in inner.rule.keywords:
-            if keyword.name.name not in known:
-                found.add(messages.unknown_setting(keyword.name.span, keyword.name.name, sorted(known)))
+def _path(node: ast.Invocation) -> str:
+    return ".".join(name.name for name in node.path)
+
+
+def _check_inner(
+    inner: ast.Inner,
+    rules: Mapping[str, ast.Rule],
+    options: Mapping[str, t.OptionValue],
+    found: Diagnostics,
+    ignored: frozenset[str],
+) -> int:
+    """Check the inner rule and what it is given; return the number of its steps."""
+    name = _path(inner.rule)
+    if name in rules:
+        _check_settings(inner.rule, rules[name], options, found)
+    elif name != "rule" and name not in ignored:
+        word = inner.rule.path[0].span + inner.rule.path[-1].span
+        found.add(messages.unknown_rule(word, name, ["rule", *rules], "to be the inner one"))
+    _invocation(inner.rule, options, found)
     if inner.data is not None and inner.data.name != "support":
         found.add(messages.wrong_data(inner.data.span, inner.data.name, "support"))
+    if inner.steps is None:
+        return 1
+    return evaluate_count(inner.steps, options, found, messages.bad_step_count) or 1
 
 
-def _entries(rule: ast.Rule) -> set[str]:
+def _check_settings(
+    call: ast.Invocation, rule: ast.Rule, options: Mapping[str, t.OptionValue], found: Diagnostics
+) -> None:
+    """Check what an inner rule is given: genome entries are numbers, options what they are."""
+    for argument in call.arguments:
+        found.add(messages.positional_setting(argument.span, rule.name.name))
+    entries = _entries(rule)
+    known = [*entries, *(s.name.name for s in rule.sections if isinstance(s, ast.Option))]
+    for keyword in call.keywords:
+        if keyword.name.name not in known:
+            found.add(messages.unknown_setting(keyword.name.span, keyword.name.name, known))
+        elif keyword.name.name in entries:
+            evaluate_number(keyword.value, options, found)
+
+
+def _entries(rule: ast.Rule) -> list[str]:
     """Return the names of a rule's genome entries, whatever its options."""
-    names: set[str] = set()
-    pending: list[ast.Node] = list(rule.sections)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Genome):
-            pending += node.entries
-        elif isinstance(node, ast.If):
-            pending += [*node.then, *node.otherwise]
-        elif isinstance(node, (ast.GenomeEntry, ast.Net)):
-            names.add(node.name.name)
-    return names
+    entries = [node for node in walk(rule) if isinstance(node, (ast.GenomeEntry, ast.Net))]
+    return list(dict.fromkeys(node.name.name for node in sorted(entries, key=lambda node: node.span.start)))
 
 
-def _check_meta(meta: ast.Meta, inner: ast.Inner, rules: Mapping[str, ast.Rule], found: Diagnostics) -> None:
-    rule = rules.get(inner.rule.path[0].name)
+def _check_meta(
+    meta: ast.Meta,
+    inner: ast.Inner,
+    rules: Mapping[str, ast.Rule],
+    options: Mapping[str, t.OptionValue],
+    found: Diagnostics,
+) -> tuple[t.Call, ...]:
+    name = _path(inner.rule)
+    rule = rules.get(name)
+    known = ["genome", "init(w)", *(f"{name}.{entry}" for entry in (_entries(rule) if rule else ()))]
     for item in meta.items:
-        path = [n.name for n in item.path]
-        if path in (["genome"], ["init"]):
-            continue
-        owned = len(path) == 2 and path[0] == inner.rule.path[0].name
-        if not owned or (rule is not None and path[1] not in _entries(rule)):
-            found.add(messages.unknown_meta(item.span, ".".join(path)))
+        path = _path(item)
+        unsure = rule is None and path.startswith(f"{name}.") and len(item.path) == 2
+        if path not in known and not unsure and (path != "init" or not _names_states(item, rule)):
+            found.add(messages.unknown_meta(item.span, item.span.text, known, name))
+    return tuple(_invocation(item, options, found) for item in meta.items)
+
+
+def _names_states(item: ast.Invocation, rule: ast.Rule | None) -> bool:
+    """Whether `init(w, b)` names synapse states; without a rule at hand, anything may be one."""
+    states = (
+        [
+            part.name.name
+            for node in walk(rule)
+            if isinstance(node, ast.Synapse)
+            for part in walk(node)
+            if isinstance(part, ast.State)
+        ]
+        if rule
+        else []
+    )
+    names = [argument.name for argument in item.arguments if isinstance(argument, ast.Name)]
+    plain = len(names) == len(item.arguments) and not item.keywords
+    return plain and (rule is None or set(names) <= {"w", *states})
 
 
 def _check_through(through: ast.Through, options: Mapping[str, t.OptionValue], found: Diagnostics) -> t.Call:
     call = _invocation(through.method, options, found)
     if call.name not in HYPERGRADIENTS:
-        found.add(messages.unknown_hypergradient(through.method.span, call.name, HYPERGRADIENTS))
+        word = through.method.path[0].span + through.method.path[-1].span
+        found.add(messages.unknown_hypergradient(word, call.name, HYPERGRADIENTS))
     for modifier in through.modifiers:
         if modifier.name != "checkpoint":
             found.add(messages.unknown_setting(modifier.span, modifier.name, ["checkpoint"]))
@@ -187,24 +252,28 @@ def _objective(
         found.add(messages.wrong_data(node.data.span, node.data.name, "query"))
     value, weight = node.value, 1.0
     if isinstance(value, ast.Binary) and value.operator == "*":
-        factor = evaluate(value.left, options, found)
-        weight, value = float(factor) if isinstance(factor, (int, float)) else 1.0, value.right
+        factor = evaluate_number(value.left, options, found)
+        weight, value = 1.0 if factor is None else float(factor), value.right
     name = value.name if isinstance(value, ast.Name) else value.span.text
-    if node.direction == "maximize":
-        name, weight = ("error", weight) if name == "accuracy" else (name, -weight)
+    turned = node.direction == "maximize"
+    if name == "accuracy" and turned:
+        return weight, "error"
     if name not in OBJECTIVES:
-        found.add(messages.unknown_name(value.span, name, ["loss", "accuracy", "error"]))
+        found.add(messages.unknown_objective(value.span, name, node.direction, [*OBJECTIVES, "accuracy"]))
         return None
-    return weight, name
+    return (-weight if turned else weight), name
 
 
 def _settings(by: ast.By, options: Mapping[str, t.OptionValue], found: Diagnostics) -> dict[str, t.OptionValue]:
     settings: dict[str, t.OptionValue] = {}
     for keyword in by.settings:
-        if keyword.name.name not in SETTINGS:
-            found.add(messages.unknown_setting(keyword.name.span, keyword.name.name, SETTINGS))
+        name = keyword.name.name
+        if name not in SETTINGS:
+            found.add(messages.unknown_setting(keyword.name.span, name, SETTINGS))
             continue
-        value = evaluate(keyword.value, options, found)
+        if name in settings:
+            found.add(messages.repeated_setting(keyword.name.span, name))
+        value = evaluate_number(keyword.value, options, found)
         if value is not None:
-            settings[keyword.name.name] = value
+            settings[name] = value
     return settings

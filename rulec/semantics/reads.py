@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rulec.semantics import typed as t
 
 Locals = Mapping[tuple[str, int], t.Expr]
-Leaf = (t.StateRef, t.GenomeRef, t.DataRef, t.StepCount, t.Noise, t.Grad)
+LEAVES = (t.StateRef, t.GenomeRef, t.DataRef, t.StepCount, t.Noise, t.Grad)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def reads(node: t.Expr, names: Locals, under: tuple[t.Reduce, ...] = (), slope: 
     """Yield every leaf that the value depends on, in the order of the text."""
     if isinstance(node, t.LocalRef):
         yield from reads(names[(node.name, node.version)], names, under, slope)
-    elif isinstance(node, Leaf) or isinstance(node, t.NetCall):
+    elif isinstance(node, (*LEAVES, t.NetCall)):
         yield Read(node, under, slope)
     if isinstance(node, t.Diff):
         yield from reads(node.value, names, under, True)

@@ -108,10 +108,10 @@ def _own_synapses(sections: list[ast.Node]) -> str:
     """Say what shows that a rule has synapses of its own."""
     block = next((b for b in _blocks(sections) if b.indices), None)
     if block is not None:
-        return f"`{block.span.text.splitlines()[0].strip()}`"
+        return f"a block `{block.span.text.splitlines()[0].strip()}`"
     states = [e for s in sections if isinstance(s, ast.Synapse) for e in walk(s) if isinstance(e, ast.State)]
     indexed = min((e for e in states if e.indices), key=lambda e: e.span.start, default=None)
-    return f"synapse state `{indexed.name.name}` with indices" if indexed else ""
+    return f"the synapse state `{indexed.name.name}` with indices" if indexed else ""
 
 
 def _check_laws(nodes: list[ast.Law], scope: Scope) -> tuple[t.Law, ...]:
