@@ -128,7 +128,7 @@ class Frame:
         if value.labels == labels:
             return value.node
         known = [self.emit.sizes[a] for a in self.leading]
-        shape = [self.batch() if size == -1 else size for size in slot.shape]
+        shape: list[Any] = [self.batch() if size == -1 else size for size in slot.shape]
         full = self.emit.expanded(value, labels, [*known, *shape])
         return self.emit.call(torch.Tensor.contiguous, full.node)
 

@@ -63,9 +63,9 @@ def parameter_slots(network: Network, prefix: str, state: State | None = None) -
         _, shape = weight_labels(connection)
         slots.append(Slot(f"{prefix}.{connection.name}.weight", _anonymous(len(shape)), shape, state, connection))
         if connection.bias:
-            slots.append(
-                Slot(f"{prefix}.{connection.name}.bias", ("p0",), (connection.weights.outputs,), state, connection)
-            )  # type: ignore[union-attr]
+            assert connection.weights is not None
+            bias = (connection.weights.outputs,)
+            slots.append(Slot(f"{prefix}.{connection.name}.bias", ("p0",), bias, state, connection))
     for layer in network.layers:
         if layer.norm is not None and layer.norm.affine:
             shape = layer.shape if layer.norm.kind == "layer" else layer.shape[:1]

@@ -189,7 +189,7 @@ class Emitter:
             index = index[1:]
         return self.call(operator.getitem, value.node, index) if None in index else value.node
 
-    def expanded(self, value: Value, labels: Sequence[str], sizes: Sequence[int]) -> Value:
+    def expanded(self, value: Value, labels: Sequence[str], sizes: Sequence[Any]) -> Value:
         """Return the value with all of these axes, at these sizes (-1: as it is)."""
         node = value.node
         if value.is_number:
@@ -205,8 +205,9 @@ class Emitter:
 
     def pointwise(self, name: str, *operands: Operand) -> Value:
         values = [v if isinstance(v, Value) else self.number(v) for v in operands]
-        if name in POINTWISE and POINTWISE[name].define is not None:
-            result = POINTWISE[name].define(Algebra(self), *values)
+        define = POINTWISE[name].define if name in POINTWISE else None
+        if define is not None:
+            result = define(Algebra(self), *values)
             return result if isinstance(result, Value) else self.number(result)
         if all(v.is_number for v in values) and name in _INFIX:
             return self.number(_INFIX[name](*(v.node for v in values)))

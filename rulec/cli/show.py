@@ -106,16 +106,16 @@ def _locality_rows(rule: t.Rule) -> Iterator[dict[str, object]]:
 def render_cost(cost: Cost) -> str:
     return "\n".join((
         f"{scaled(cost.operations)} floating-point operations: {scaled(cost.products)} in products, {scaled(cost.elementwise)} elementwise",
-        f"{scaled(cost.traffic)}B read and written if nothing is fused",
-        f"{scaled(cost.peak)}B of memory at most, {scaled(cost.arguments)}B of it genome, state and data",
+        f"{scaled(cost.traffic, 'B')} read and written if nothing is fused",
+        f"{scaled(cost.peak, 'B')} of memory at most, {scaled(cost.arguments, 'B')} of it genome, state and data",
     ))
 
 
-def scaled(number: int) -> str:
-    """Return three digits and a decimal prefix: `26.2 M`."""
+def scaled(number: int, unit: str = "") -> str:
+    """Return three digits, a decimal prefix and the unit: `26.2 MB`."""
     value, prefixes = float(number), ["", "k", "M", "G", "T", "P"]
     while value >= 999.5 and len(prefixes) > 1:
         value, prefixes = value / 1000, prefixes[1:]
-    return f"{value:.3g} {prefixes[0]}"
+    return f"{value:.3g} {prefixes[0]}{unit}".rstrip()
 
 

@@ -16,7 +16,7 @@ def signal_state(block: Block) -> str | None:
     """Return the state whose first component decides max-pooling: the first that a forward sweep sends across."""
     for op in walk_ops([w.value for w in block.writes]):
         if op.name == "state" and op["side"] == "i":
-            return op["name"]
+            return str(op["name"])
     return None
 
 

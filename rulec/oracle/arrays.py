@@ -73,9 +73,13 @@ def reduce_axes(operator: str, array: Array, axes: tuple[str, ...]) -> Array:
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
+def _where(condition: np.ndarray, then: np.ndarray | float, otherwise: np.ndarray | float) -> np.ndarray:
+    return np.asarray(np.where(condition, then, otherwise))
+
+
 def _sigmoid(z: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1 / (1 + e), e / (1 + e))
+    return _where(z >= 0, 1 / (1 + e), e / (1 + e))
 
 
 POINTWISE: dict[str, Callable[..., np.ndarray]] = {
@@ -85,7 +89,7 @@ POINTWISE: dict[str, Callable[..., np.ndarray]] = {
     "div": np.divide,
     "pow": np.power,
     "neg": np.negative,
-    "not": lambda a: np.where(a != 0, 0.0, 1.0),
+    "not": lambda a: (a == 0) * 1.0,
     "less": lambda a, b: (a < b) * 1.0,
     "less_equal": lambda a, b: (a <= b) * 1.0,
     "greater": lambda a, b: (a > b) * 1.0,
@@ -107,15 +111,15 @@ POINTWISE: dict[str, Callable[..., np.ndarray]] = {
     "erf": _erf,
     "min": np.minimum,
     "max": np.maximum,
-    "where": lambda c, a, b: np.where(c != 0, a, b),
+    "where": lambda c, a, b: _where(c != 0, a, b),
     "identity": lambda z: z,
     "relu_tanh": lambda z: np.maximum(np.tanh(z), 0.0),
     "softsign": lambda z: z / (1 + np.abs(z)),
     "silu": lambda z: z * _sigmoid(z),
     "gelu": lambda z: z * 0.5 * (1 + _erf(z / math.sqrt(2))),
-    "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
-    "selu": lambda z: 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(np.minimum(z, 0))),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "elu": lambda z: _where(z > 0, z, np.expm1(np.minimum(z, 0))),
+    "selu": lambda z: 1.0507009873554805 * _where(z > 0, z, 1.6732632423543772 * np.expm1(np.minimum(z, 0))),
+    "leaky_relu": lambda z: _where(z > 0, z, 0.01 * z),
     "square": lambda z: z**2,
 }
 
@@ -128,13 +132,13 @@ SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": lambda z: 1 / np.cosh(z) ** 2,
     "sigmoid": lambda z: _sigmoid(z) * _sigmoid(-z),
     "softplus": _sigmoid,
-    "elu": lambda z: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
-    "leaky_relu": lambda z: np.where(z > 0, 1.0, 0.01),
+    "elu": lambda z: _where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
+    "leaky_relu": lambda z: _where(z > 0, 1.0, 0.01),
     "gelu": lambda z: 0.5 * (1 + _erf(z / math.sqrt(2))) + z * _pdf(z),
     "silu": lambda z: _sigmoid(z) + z * _sigmoid(z) * _sigmoid(-z),
-    "selu": lambda z: 1.0507009873554805 * np.where(z > 0, 1.0, 1.6732632423543772 * np.exp(np.minimum(z, 0))),
+    "selu": lambda z: 1.0507009873554805 * _where(z > 0, 1.0, 1.6732632423543772 * np.exp(np.minimum(z, 0))),
     "softsign": lambda z: 1 / (1 + np.abs(z)) ** 2,
-    "relu_tanh": lambda z: np.where(z > 0, 1 / np.cosh(z) ** 2, 0.0),
+    "relu_tanh": lambda z: _where(z > 0, 1 / np.cosh(z) ** 2, 0.0),
     "sin": np.cos,
     "square": lambda z: 2 * z,
 }

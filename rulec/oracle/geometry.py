@@ -98,21 +98,20 @@ class PathMap:
 
     def adjoint(self, layer: str, cotangent: np.ndarray, like: Images) -> np.ndarray:
         """Carry a value at the weights back to `layer`; `like` gives the shapes of all source layers."""
-        return self._adjoint(self.path, layer, cotangent, like)
+        back = self._adjoint(self.path, layer, cotangent, like)
+        assert back is not None, f"{layer} is no source of this path"
+        return back
 
-    def _adjoint(self, path: Path, layer: str, back: np.ndarray, like: Images) -> np.ndarray:
+    def _adjoint(self, path: Path, layer: str, back: np.ndarray, like: Images) -> np.ndarray | None:
         match path:
             case Leaf(layer=name):
-                return back if name == layer else np.zeros((back.shape[0], *like[layer].shape[1:]))
+                return back if name == layer else None
             case Concat(sources=sources):
-                total, start = 0.0, 0
-                for source in sources:
-                    width = self._apply(source, like).shape[1]
-                    total = total + self._adjoint(source, layer, back[:, start : start + width], like)
-                    start += width
-                return total
+                widths = [self._apply(source, like).shape[1] for source in sources]
+                pieces = np.split(back, np.cumsum(widths)[:-1], axis=1)
+                return _total([self._adjoint(s, layer, p, like) for s, p in zip(sources, pieces, strict=True)])
             case Add(sources=sources):
-                return np.sum([self._adjoint(s, layer, back, like) for s in sources], axis=0)
+                return _total([self._adjoint(s, layer, back, like) for s in sources])
             case Flatten(source=source):
                 shape = self._apply(source, like).shape[1:4]
                 return self._adjoint(source, layer, back.reshape(back.shape[0], *shape, *back.shape[2:]), like)
@@ -127,6 +126,11 @@ class PathMap:
                         image[:, :, y, x] += self._weight(path, w, k, len(cells), image.ndim) * back[:, :, r, c]
                 return self._adjoint(source, layer, image, like)
         raise AssertionError(path)
+
+
+def _total(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    present = [part for part in parts if part is not None]
+    return np.sum(present, axis=0) if present else None
 
 
 # --- Convolutions as dense maps over places ---------------------------------------------------

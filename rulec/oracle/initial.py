@@ -22,7 +22,7 @@ def _evaluate(expression: t.Expr, shape: Sequence[int]) -> np.ndarray:
         case t.Matrix(shape=own, values=values):
             return np.asarray(values).reshape(own)
         case t.Identity():
-            return np.eye(*shape[-2:])
+            return np.eye(shape[-2], shape[-1])
         case t.Apply(operator=operator, arguments=arguments):
             return POINTWISE[operator](*(_evaluate(a, shape) for a in arguments))
     raise AssertionError(expression)

@@ -335,10 +335,8 @@ class _Run:
                 data = geometry.dense_kernel(connection.weights, data)
             return _selected_axes(Array((*own, *letters), data), own, indices)
         layer = view.layer.name if view.layer is not None else self._end(view, letters[0])
-        data = self.state.get(f"{name}.{layer}")
-        if data is None:
-            return scalar(0.0)
-        return _selected_axes(Array((*own, letters[0]), data), own, indices)
+        shared = self.state.get(f"{name}.{layer}")
+        return scalar(0.0) if shared is None else _selected_axes(Array((*own, letters[0]), shared), own, indices)
 
     def _end(self, view: _View, letter: str) -> str:
         assert view.connection is not None

@@ -33,7 +33,7 @@ def _statistics(layer: Layer, z: Array, letter: str) -> tuple[Array, Callable[[A
     """Return z grouped as its normalisation wants it, and the mean over what it averages."""
     kind = layer.norm.kind if layer.norm else "none"
     if kind == "batch":
-        axes = tuple(a for a in ("n", "@") if a in z.axes)
+        axes: tuple[str, ...] = tuple(a for a in ("n", "@") if a in z.axes)
         return z, lambda a: reduce_axes("mean", a, axes)
     if kind == "instance":
         return z, lambda a: reduce_axes("mean", a, ("@",))

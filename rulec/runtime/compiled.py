@@ -117,10 +117,10 @@ class CompiledRule:
         """
         generator = torch.Generator().manual_seed(seed)
         lead = tuple(size for label, size in self.leading.items() if label != "P")
-        self._check_batch(batch)
+        samples = self._check_batch(batch)
         state: State = {}
         for slot in self._state_slots:
-            shape = (*lead, *(batch if size == -1 else size for size in slot.shape))
+            shape = (*lead, *(samples if size == -1 else size for size in slot.shape))
             if slot.state is None:
                 drawn = default_weight(generator, shape, slot)
             else:
@@ -131,10 +131,11 @@ class CompiledRule:
         state["seed"] = torch.tensor(seed, dtype=torch.int64, device=self.device)
         return state
 
-    def _check_batch(self, batch: int | None) -> None:
+    def _check_batch(self, batch: int | None) -> int:
         kept = [s.name for s in self.program.states if s.kind == "neuron" and s.keep]
         if kept and batch is None:
             raise RuleError([messages.needs_batch(kept)])
+        return batch or 1
 
     def _with_population(self, value: Tensor) -> Tensor:
         return value if self.population is None else value.expand(self.population, *value.shape).clone()

@@ -53,15 +53,18 @@ def load_library(
     library = Library(source, ignored=ignored)
     chain = (*chain, ((folder or Path()) / Path(source.name).name).resolve())
     seen: dict[str, Span] = {}
+    lost: set[str] = set()  # names that should have come from elsewhere: told at the import
     for node in module.definitions:
         sections = node.sections if isinstance(node, ast.Rule) else ()
         for use in (use for use in (node, *sections) if isinstance(use, ast.Use)):
-            for name in _import(use, library, found, folder, chain):
+            imported = list(_import(use, library, found, folder, chain))
+            for name in imported:
                 _enter(name, seen, found)
+            lost |= {name.name for name in use.names} - {name.name for name in imported}
         if not isinstance(node, ast.Use) and _enter(node.name, seen, found):
             _shelf(library, node)[node.name.name] = node
     own = tuple(name for name in seen if name not in library.homes)
-    return replace(library, own=own)
+    return replace(library, own=own, ignored=ignored | lost)
 
 
 def _enter(name: ast.Name, seen: dict[str, Span], found: Diagnostics) -> bool:

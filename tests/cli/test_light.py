@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,11 @@ _HEAVY = ("torch", "numpy", "sympy", "matplotlib", "sklearn", "rich")
 
 
 def seconds(*arguments: str) -> float:
-    """Return the shortest of a few runs: others may be at work on the machine."""
-    times = []
-    for _ in range(4):
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - begun)
-    return min(times)
+    """Return the processor time of a process, which does not grow when others are at work on the machine."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 @pytest.mark.parametrize("arguments", [

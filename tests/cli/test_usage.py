@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 COMMANDS = ("check", "fmt", "show", "compile", "train", "eval")
@@ -74,11 +78,8 @@ def test_mistakes_in_what_is_named_are_diagnostics(rulec, arguments, id, tmp_pat
     assert answer.err.startswith("error[") and id in answer.err and "Traceback" not in answer.err
 
 
-def test_characters_that_the_stream_cannot_hold_are_replaced(rules):
-    import os
-    import subprocess
-    import sys
-
-    done = subprocess.run([sys.executable, "-m", "rulec.cli.main", "show", rules / "backprop.rule", "--latex"], capture_output=True, check=True,
-                          env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert b"% forward i ? j" in done.stdout
+def test_characters_that_the_stream_cannot_hold_are_replaced(rules, tmp_path):
+    path = tmp_path / "Nøkland.rule"
+    path.write_text((rules / "hebb.rule").read_text())
+    done = subprocess.run([sys.executable, "-m", "rulec.cli.main", "check", path], capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert b"/N?kland.rule: fine" in done.stdout

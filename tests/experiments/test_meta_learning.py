@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rulec
 from rulec.meta.baselines import baselines
-from rulec.meta.evaluate import evaluate
+from rulec.meta.evaluate import Curve, evaluate
 from rulec.meta.result import MetaResult
 from rulec.meta.transfer import transfer_table
 from rulec.report.tables import markdown_table
+from rulec.runtime.compiled import CompiledRule
 
 pytestmark = pytest.mark.experiment
 
@@ -32,22 +34,34 @@ def write(name: str, rows: list[dict[str, object]]) -> None:
     print(f"\n{name}\n{text}")
 
 
-def meta_learn(net: str, task: str, steps: int, seed: int, loss: str = "cross_entropy", tasks: int | None = None,
-               **options: str) -> tuple[rulec.Rule, MetaResult]:
+def meta_learn(
+    net: str,
+    task: str,
+    steps: int,
+    seed: int,
+    loss: str = "cross_entropy",
+    tasks: int | None = None,
+    lr: float = 0.005,
+    **options: str,
+) -> tuple[CompiledRule, MetaResult]:
     rule = rulec.load("blur")
     step = rule.compile(net, population=8, loss=loss, tasks=tasks, options={"recipe": "normalised", **options})
-    return step, rulec.meta_train(step, task, "adam", steps=steps, seed=seed, batch=128)
+    return step, rulec.meta_train(step, task, "adam", steps=steps, seed=seed, batch=128, lr=lr)
 
 
-def row(name: str, curve: object) -> dict[str, object]:
-    return {"": name} | {f"@{u}": f"{a:.3f} ± {s:.3f}" for u, a, s in zip(curve.updates, curve.accuracy, curve.accuracy_sd, strict=True)}
+def row(name: str, curve: Curve) -> dict[str, object]:
+    return {"": name} | {
+        f"@{u}": f"{a:.3f} ± {s:.3f}" for u, a, s in zip(curve.updates, curve.accuracy, curve.accuracy_sd, strict=True)
+    }
 
 
-def compare(name: str, net: str, task: str, steps: int, threshold: float, margin: float | None) -> None:
+def compare(
+    name: str, net: str, task: str, steps: int, threshold: float, margin: float | None, **settings: Any
+) -> None:
     """Meta-learn with several seeds; every one must pass the threshold at 10 updates."""
     rows, reached = [], []
     for seed in SEEDS:
-        step, result = meta_learn(net, task, steps, seed)
+        step, result = meta_learn(net, task, steps, seed, **settings)
         curve = evaluate(step, result.genome, task, updates=UPDATES, episodes=32)
         rows.append(row(f"BLUR, seed {seed}", curve))
         reached.append(curve.accuracy[UPDATES.index(10)])
@@ -63,9 +77,11 @@ def test_digits() -> None:
     compare("digits", "64-32-10", "digits", 400, threshold=0.87, margin=0.10)
 
 
-@pytest.mark.skipif("RULEC_DATA" not in os.environ, reason="needs MNIST in IDX format: set RULEC_DATA to the folder that holds mnist/")
+@pytest.mark.skipif(
+    "RULEC_DATA" not in os.environ, reason="needs MNIST in IDX format: set RULEC_DATA to the folder that holds mnist/"
+)
 def test_mnist() -> None:
-    compare("mnist", "100-64-10", "mnist(size=10)", 300, threshold=0.80, margin=None)
+    compare("mnist", "100-64-10", "mnist(size=10)", 300, threshold=0.80, margin=None, lr=0.01, symmetric="yes")
 
 
 def test_functions() -> None:
@@ -82,12 +98,19 @@ def test_functions() -> None:
     assert min(means) >= 0.90
 
 
-@pytest.mark.skipif("RULEC_DATA" not in os.environ, reason="needs MNIST in IDX format: set RULEC_DATA to the folder that holds mnist/")
+@pytest.mark.skipif(
+    "RULEC_DATA" not in os.environ, reason="needs MNIST in IDX format: set RULEC_DATA to the folder that holds mnist/"
+)
 def test_transfer() -> None:
     """The same genome on other widths, depths, image sizes and data: reported, good or bad."""
-    step, result = meta_learn("100-64-10", "mnist(size=10)", 300, 0)
+    step, result = meta_learn("100-64-10", "mnist(size=10)", 300, 0, lr=0.01, symmetric="yes")
     pairs = [("mnist(size=10)", net) for net in ("100-64-10", "100-256-10", "100-64-32-10", "100-64-64-64-10")]
-    pairs += [("mnist(size=14)", "196-64-10"), ("mnist", "784-256-10"), ("notmnist", "784-256-10"), ("digits", "64-32-10")]
+    pairs += [
+        ("mnist(size=14)", "196-64-10"),
+        ("mnist", "784-256-10"),
+        ("notmnist", "784-256-10"),
+        ("digits", "64-32-10"),
+    ]
     curves = transfer_table(step, result.genome, pairs, episodes=16)
     write("transfer", [row(f"{c.task}, {c.network}", c) for c in curves])
     own = curves[0].accuracy[curves[0].updates.index(10)]

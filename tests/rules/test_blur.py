@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rulec import load
+from rulec import Rule, load
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand.blur import Choices, Square, square, step
 from tests.rules.by_hand.chain import ACTIVATIONS
@@ -20,8 +20,12 @@ Tensors = dict[str, Tensor]
 
 
 def compiled_blur(states: int = 2, **options: str) -> CompiledRule:
-    return load("blur").compile(
-        "-".join(map(str, SIZES)), population=SPECIES, replicas=REPLICAS, loss="mse", dtype="float64", options={"states": states, **options})
+    return compiled_with(load("blur"), states, **options)
+
+
+def compiled_with(rule: Rule, states: int = 2, **options: str) -> CompiledRule:
+    spec, chosen = "-".join(map(str, SIZES)), {"states": states, **options}
+    return rule.compile(spec, population=SPECIES, replicas=REPLICAS, loss="mse", dtype="float64", options=chosen)
 
 
 def genome_of(compiled: CompiledRule) -> Tensors:
@@ -48,7 +52,12 @@ def squares(state: Mapping[str, Tensor], choices: Choices) -> list[Square]:
     """Lay a compiled rule's synapses out as published; states come first there and last here."""
     layers = ["hidden1", "hidden2", "output"]
     return [
-        square(state[f"w.c{at}"].movedim(2, -1), state[f"v.c{at}"].movedim(2, -1), state[f"b.{layer}"].movedim(2, -1), choices)
+        square(
+            state[f"w.c{at}"].movedim(2, -1),
+            state[f"v.c{at}"].movedim(2, -1),
+            state[f"b.{layer}"].movedim(2, -1),
+            choices,
+        )
         for at, layer in enumerate(layers, 1)
     ]
 
@@ -62,7 +71,9 @@ def blocks(layers: list[Square], compared: tuple[str, ...], states: slice) -> Te
     return found
 
 
-def assert_published(compiled: CompiledRule, choices: Choices, compared: tuple[str, ...] = ("w", "v", "b"), states: slice = slice(None)) -> None:
+def assert_published(
+    compiled: CompiledRule, choices: Choices, compared: tuple[str, ...] = ("w", "v", "b"), states: slice = slice(None)
+) -> None:
     """Run ten steps of both; states, predictions and the gradient of every genome entry must agree.
 
     The gradient is of a scalar that depends on every compared synapse at the end and on every prediction.
@@ -108,7 +119,9 @@ def test_feedback(states: int, feedback: str) -> None:
 
 @pytest.mark.parametrize(("up", "down", "out"), [("sigmoid", "tanh", "identity"), ("gelu", "softplus", "sigmoid")])
 def test_activations(up: str, down: str, out: str) -> None:
-    assert_published(compiled_blur(3, up=up, down=down, out=out), Choices(ACTIVATIONS[up], ACTIVATIONS[down], ACTIVATIONS[out]))
+    assert_published(
+        compiled_blur(3, up=up, down=down, out=out), Choices(ACTIVATIONS[up], ACTIVATIONS[down], ACTIVATIONS[out])
+    )
 
 
 def test_symmetric() -> None:
@@ -118,7 +131,9 @@ def test_symmetric() -> None:
 
 def test_single() -> None:
     """The first state's synapse stands for all of them."""
-    assert_published(compiled_blur(3, single="yes", bias="no"), Choices(single=True, bias=False), ("w", "v"), slice(0, 1))
+    assert_published(
+        compiled_blur(3, single="yes", bias="no"), Choices(single=True, bias=False), ("w", "v"), slice(0, 1)
+    )
 
 
 def test_symmetric_and_single() -> None:
@@ -146,7 +161,10 @@ def test_saturated_oja() -> None:
 
 @pytest.mark.parametrize("states", [2, 3])
 def test_norm_neuron(states: int) -> None:
-    assert_published(compiled_blur(states, norm_neuron="yes", up="tanh", down="tanh"), Choices(torch.tanh, torch.tanh, norm_neuron=True))
+    assert_published(
+        compiled_blur(states, norm_neuron="yes", up="tanh", down="tanh"),
+        Choices(torch.tanh, torch.tanh, norm_neuron=True),
+    )
 
 
 def test_norm_synapse() -> None:
@@ -155,7 +173,9 @@ def test_norm_synapse() -> None:
 
 def test_norm_synapse_of_the_transposed_weights() -> None:
     """The backward sweep divides by the norm over what it sums over, also where it reads the forward synapse."""
-    assert_published(compiled_blur(2, norm_synapse="yes", symmetric="yes"), Choices(norm_synapse=True, symmetric=True), ("w", "b"))
+    assert_published(
+        compiled_blur(2, norm_synapse="yes", symmetric="yes"), Choices(norm_synapse=True, symmetric=True), ("w", "b")
+    )
 
 
 def test_average() -> None:
@@ -164,6 +184,12 @@ def test_average() -> None:
 
 def test_signed_labels() -> None:
     assert_published(compiled_blur(2, labels="signed"), Choices(labels="signed"))
+
+
+def test_normalised_recipe() -> None:
+    """It is a choice of the other options, and of where genomes and synapses start."""
+    choices = Choices(torch.tanh, torch.tanh, ACTIVATIONS["identity"], norm_neuron=True, average=True, labels="signed")
+    assert_published(compiled_blur(3, recipe="normalised"), choices)
 
 
 def test_layered() -> None:

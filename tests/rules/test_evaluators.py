@@ -19,11 +19,14 @@ from tests.rules.by_hand.step import Tensors, apart, disturbed, noise_of, random
 CLOSE, STEPS = 1e-10, 3
 VARIANTS = [
     pytest.param(name, options, id="-".join([name, *(f"{k}={v}" for k, v in options.items())]))
-    for name in RULES for options in choices(load(name))
+    for name in RULES
+    for options in choices(load(name))
 ]
 
 
-def interpreted(compiled: CompiledRule, genome: Tensors, state: Tensors, x: Tensor, y: Tensor, noise: Tensors) -> tuple[Tensors, Tensor, Tensor]:
+def interpreted(
+    compiled: CompiledRule, genome: Tensors, state: Tensors, x: Tensor, y: Tensor, noise: Tensors
+) -> tuple[Tensors, Tensor, Tensor]:
     """Run the numpy interpreter on the program as built, before any pass of the compiler."""
     arrays = {key: value.numpy() for key, value in state.items() if key not in ("t", "seed")}
     drawn = {key: value.numpy() for key, value in noise.items()}
@@ -32,8 +35,17 @@ def interpreted(compiled: CompiledRule, genome: Tensors, state: Tensors, x: Tens
         assert drawn[name].shape == shape
         return drawn[name]
 
-    result = interpret(compiled.program, compiled.network, compiled.loss, {key: value.numpy() for key, value in genome.items()},
-                       arrays, x.numpy(), y.numpy(), int(state["t"]) + 1, draw)
+    result = interpret(
+        compiled.program,
+        compiled.network,
+        compiled.loss,
+        {key: value.numpy() for key, value in genome.items()},
+        arrays,
+        x.numpy(),
+        y.numpy(),
+        int(state["t"]) + 1,
+        draw,
+    )
     new = {key: torch.from_numpy(np.asarray(value)) for key, value in result.state.items()}
     return new, torch.from_numpy(np.array(result.prediction)), torch.tensor(result.loss, dtype=torch.float64)
 
@@ -104,22 +116,33 @@ def test_what_belongs_to_a_connection_stays_there(net: str) -> None:
 
 
 INDUCTOR = [
-    ("backprop", "dense", {}), ("blur", "dense", {}), ("adam", "residual-dense", {}), ("node_perturbation", "dense", {}),
+    ("backprop", "dense", {}),
+    ("blur", "dense", {}),
+    ("adam", "residual-dense", {}),
+    ("node_perturbation", "dense", {}),
 ]
 INDUCTOR_SLOW = [
-    ("backprop", "conv", {}), ("blur", "residual", {"oja": "weight", "saturate": "yes"}), ("forward_forward", "conv", {}),
-    ("predictive_coding", "dense", {}), ("equilibrium_propagation", "dense", {}), ("learned_optimizer", "residual", {}),
-    ("sanger", "dense", {}), ("bcm", "dense", {}),
+    ("backprop", "conv", {}),
+    ("blur", "residual", {"oja": "weight", "saturate": "yes"}),
+    ("forward_forward", "conv", {}),
+    ("predictive_coding", "dense", {}),
+    ("equilibrium_propagation", "dense", {}),
+    ("learned_optimizer", "residual", {}),
+    ("sanger", "dense", {}),
+    ("bcm", "dense", {}),
 ]
 
 
 @pytest.mark.inductor
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("name", "net", "options"), [*INDUCTOR, *(pytest.param(*case, marks=pytest.mark.slow) for case in INDUCTOR_SLOW)])
+    ("name", "net", "options"), [*INDUCTOR, *(pytest.param(*case, marks=pytest.mark.slow) for case in INDUCTOR_SLOW)]
+)
 def test_inductor(name: str, net: str, options: Mapping[str, Any]) -> None:
     """With a population, in float64: fusing may reorder sums, nothing else."""
-    plain, fused = (compiled_on(load(name), net, population=2, options=options, loss="mse", backend=b) for b in ("fx", "inductor"))
+    plain, fused = (
+        compiled_on(load(name), net, population=2, options=options, loss="mse", backend=b) for b in ("fx", "inductor")
+    )
     genome, one = gentle(plain.init_genome(0)), plain.init_state(0)
     other = one
     for x, y in random_batches(NETS[net].shape, NETS[net].outputs, 2):

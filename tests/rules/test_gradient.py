@@ -18,7 +18,9 @@ NAMES = ("tanh", "sigmoid", "gelu", "softplus", "relu", "silu")
 
 both_rules = pytest.mark.parametrize("name", RULES)
 both_losses = pytest.mark.parametrize("loss", LOSSES)
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # one of the modules does
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Using padding='same' with even kernel lengths"
+)  # one of the modules does
 
 
 def genome_of(compiled: CompiledRule, name: str) -> Tensors:
@@ -40,7 +42,9 @@ def descended(chain: Chain, state: Tensors, x: Tensor, y: Tensor, loss: str) -> 
     state = {key: value.detach().requires_grad_() for key, value in state.items()}
     prediction = predicted(chain, state, x)
     slopes = torch.autograd.grad(LOSSES[loss](prediction, y).mean(), list(state.values()))
-    return {key: value.detach() - RATE * slope for (key, value), slope in zip(state.items(), slopes, strict=True)}, prediction
+    return {
+        key: value.detach() - RATE * slope for (key, value), slope in zip(state.items(), slopes, strict=True)
+    }, prediction
 
 
 def assert_descends(name: str, chain: Chain, loss: str) -> None:
@@ -90,11 +94,16 @@ def test_padding_and_max_pooling(name: str, loss: str, act: str) -> None:
 def state_from(module: nn.Module, compiled: CompiledRule) -> Tensors:
     state = compiled.init_state(0)
     for connection, weight, turned in weights(module, compiled.network):
-        state[f"w.{connection}"] = (weight.T if turned else weight).detach().clone(memory_format=torch.contiguous_format)
+        state[f"w.{connection}"] = (
+            (weight.T if turned else weight).detach().clone(memory_format=torch.contiguous_format)
+        )
     for _, layer, bias in biases(module, compiled.network):
         state[f"b.{layer}"] = bias.detach().clone()
     for layer, scale, shift in norms(module, compiled.network):
-        state[f"network.{layer}.scale"], state[f"network.{layer}.shift"] = scale.detach().clone(), shift.detach().clone()
+        state[f"network.{layer}.scale"], state[f"network.{layer}.shift"] = (
+            scale.detach().clone(),
+            shift.detach().clone(),
+        )
     return state
 
 

@@ -15,7 +15,14 @@ from tests.rules.by_hand.modules import MODULES, biases, made, norms, weights
 from tests.rules.by_hand.step import Tensors, apart, random_batches
 
 STEPS = 5
-NAMES = ("residual-dense", "concat-dense", "layernorm-dense", "residual-conv-batchnorm", "residual-conv-groupnorm", "concat-conv")
+NAMES = (
+    "residual-dense",
+    "concat-dense",
+    "layernorm-dense",
+    "residual-conv-batchnorm",
+    "residual-conv-groupnorm",
+    "concat-conv",
+)
 both_losses = pytest.mark.parametrize("loss", LOSSES)
 on_modules = pytest.mark.parametrize("module", NAMES)
 
@@ -96,7 +103,9 @@ def test_adam_stands_still_without_a_gradient() -> None:
     x, y = torch.zeros(5, 3, dtype=torch.float64), torch.ones(5, 2, dtype=torch.float64)
     after, _ = compiled(genome, state, x, y)
     assert apart(after["w.c1.weight"], state["w.c1.weight"]) == 0
-    slopes = torch.autograd.grad(after["w.c1.weight"].sum() + after["w.c2.bias"].sum(), list(genome.values()), allow_unused=True)
+    slopes = torch.autograd.grad(
+        after["w.c1.weight"].sum() + after["w.c2.bias"].sum(), list(genome.values()), allow_unused=True
+    )
     assert all(slope is None or torch.isfinite(slope).all() for slope in slopes)
     assert slopes[0] is not None and slopes[0] != 0
 
@@ -114,8 +123,10 @@ def test_learned_optimizer(loss: str) -> None:
         slopes = torch.autograd.grad(LOSSES[loss](own(x), y).mean(), [value for _, value, _ in listed])
         state, _ = compiled(g, state, x, y)
         for (key, value, turned), slope in zip(listed, slopes, strict=True):
-            moments[key] = (g["decay"] * moments[key][0] + (1 - g["decay"]) * slope,
-                            g["decay"] * moments[key][1] + (1 - g["decay"]) * slope**2)
+            moments[key] = (
+                g["decay"] * moments[key][0] + (1 - g["decay"]) * slope,
+                g["decay"] * moments[key][1] + (1 - g["decay"]) * slope**2,
+            )
             with torch.no_grad():
                 value -= by_hand(g, value, slope, *moments[key])
             close = 1e-7 if noise_alone(slope) else 1e-10

@@ -7,10 +7,11 @@ Before: any program. After: the same values; no product with a constant zero or 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from rulec.ir.graph import Block, Op, constant, is_constant, rewrite_block
 
-_ARITHMETIC = {
+_ARITHMETIC: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -74,4 +75,4 @@ def _where(op: Op) -> Op:
     return op if not is_constant(op.args[0]) else op.args[1] if op.args[0]["value"] else op.args[2]
 
 
-_RULES = {"mul": _mul, "add": _add, "sub": _sub, "div": _div, "pow": _pow, "neg": _neg, "where": _where}
+_RULES: dict[str, Callable[[Op], Op]] = {"mul": _mul, "add": _add, "sub": _sub, "div": _div, "pow": _pow, "neg": _neg, "where": _where}

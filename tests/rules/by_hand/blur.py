@@ -18,7 +18,7 @@ Map = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Choices:
-    """Options of the rule. `bias` is also what Oja's term, saturation and normalisation leave alone."""
+    """Options of the rule. The bias is what Oja's term, saturation and both normalisations leave alone."""
 
     up: Map = lambda s: torch.relu(torch.tanh(s))
     down: Map = lambda s: torch.relu(torch.tanh(s))
@@ -73,9 +73,13 @@ def step(genome: Tensors, layers: list[Square], x: Tensor, target: Tensor, c: Ch
     states = swept_up(genome, layers, x, c)
     prediction = states[-1][..., 0]
     taught = torch.zeros_like(states[-1])
-    taught = torch.cat([states[-1][..., :1], (target if c.labels == "plain" else 2 * target - 1)[..., None], taught[..., 2:]], -1)
+    taught = torch.cat(
+        [states[-1][..., :1], (target if c.labels == "plain" else 2 * target - 1)[..., None], taught[..., 2:]], -1
+    )
     states = swept_down(genome, layers, [*states[:-1], taught], c)
-    return [learned(of_layer(genome, at), layer, states[at], states[at + 1], c) for at, layer in enumerate(layers)], prediction
+    return [
+        learned(of_layer(genome, at), layer, states[at], states[at + 1], c) for at, layer in enumerate(layers)
+    ], prediction
 
 
 def of_layer(genome: Tensors, at: int) -> Tensors:
@@ -93,11 +97,12 @@ def swept_up(genome: Tensors, layers: list[Square], x: Tensor, c: Choices) -> li
     for at, layer in enumerate(layers):
         g = of_layer(genome, at)
         arriving = torch.einsum("srbik,skl,srijl->srbjl", states[-1], g["forward_mix"], unit(layer.forward, c))
+        gain, resting = number(g["neuron_gain"], 5), torch.zeros_like(arriving)  # states were zero: nothing is kept
         if c.bias:
             ones = torch.ones_like(states[-1][:, :, :, :1])
-            arriving = arriving + torch.einsum("srbik,skl,srijl->srbjl", ones, g["forward_mix"], layer.bias[:, :, None])
-        total = number(g["neuron_gain"], 5) * arriving  # states were zero: nothing is kept
-        states.append(c.out(total) if at == len(layers) - 1 else c.up(standard(total, c)))
+            resting = gain * torch.einsum("srbik,skl,srijl->srbjl", ones, g["forward_mix"], layer.bias[:, :, None])
+        last = at == len(layers) - 1
+        states.append(c.out(gain * arriving + resting) if last else c.up(gain * standard(arriving, c) + resting))
     return states
 
 
@@ -105,7 +110,9 @@ def swept_down(genome: Tensors, layers: list[Square], states: list[Tensor], c: C
     states = list(states)
     for at in range(len(layers) - 1, 0, -1):  # the input's states stay; the synapses between `at` and `at + 1` carry
         g, a = of_layer(genome, at), states[at]
-        arriving = torch.einsum("srbjk,skl,srjil->srbil", states[at + 1], g["backward_mix"], unit(layers[at].backward, c))
+        arriving = torch.einsum(
+            "srbjk,skl,srjil->srbil", states[at + 1], g["backward_mix"], unit(layers[at].backward, c)
+        )
         keep, gain = number(g["neuron_keep"], 5), number(g["neuron_gain"], 5)
         if c.feedback == "additive":
             total = keep * a + gain * arriving

@@ -96,18 +96,28 @@ def dense_chain(act: str = "tanh", depth: int = 3, last: str = "identity") -> Ch
 def conv_chain(act: str = "tanh", last: str = "identity") -> Chain:
     """Strides, groups, padding; average pooling in between and before the dense layer."""
     spec = f"2x8x8-conv(4)-avgpool-conv(6, stride=2, groups=2, kernel=3, padding=1)-avgpool-3({last}) : {act}"
-    return Chain(spec, (2, 8, 8), (
-        conv(act, "hidden1", padding=1),
-        conv(act, "hidden2", lambda x: F.avg_pool2d(x, 2), stride=2, groups=2, padding=1),
-        dense(last, "output", lambda x: F.avg_pool2d(x, 2).flatten(1)),
-    ), 3)
+    return Chain(
+        spec,
+        (2, 8, 8),
+        (
+            conv(act, "hidden1", padding=1),
+            conv(act, "hidden2", lambda x: F.avg_pool2d(x, 2), stride=2, groups=2, padding=1),
+            dense(last, "output", lambda x: F.avg_pool2d(x, 2).flatten(1)),
+        ),
+        3,
+    )
 
 
 def max_chain(act: str = "tanh") -> Chain:
     """Overlapping windows, padding, and no padding at all."""
     spec = f"2x7x7-conv(3, kernel=2x3, padding=0x1)-maxpool(3, stride=2, padding=1)-conv(4, kernel=2, padding=0)-maxpool-3 : {act}"
-    return Chain(spec, (2, 7, 7), (
-        conv(act, "hidden1", padding=(0, 1)),
-        conv(act, "hidden2", lambda x: F.max_pool2d(x, 3, 2, 1)),
-        dense("identity", "output", lambda x: F.max_pool2d(x, 2).flatten(1)),
-    ), 3)
+    return Chain(
+        spec,
+        (2, 7, 7),
+        (
+            conv(act, "hidden1", padding=(0, 1)),
+            conv(act, "hidden2", lambda x: F.max_pool2d(x, 3, 2, 1)),
+            dense("identity", "output", lambda x: F.max_pool2d(x, 2).flatten(1)),
+        ),
+        3,
+    )

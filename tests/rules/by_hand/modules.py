@@ -47,7 +47,9 @@ class ResidualConv(nn.Module):
     Rules have one bias per layer. Without normalisation the shortcut ends in the same layer as the third convolution.
     """
 
-    def __init__(self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d, act: Callable[[Tensor], Tensor] = torch.relu) -> None:
+    def __init__(
+        self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d, act: Callable[[Tensor], Tensor] = torch.relu
+    ) -> None:
         super().__init__()
         self.conv1, self.norm1 = nn.Conv2d(2, 4, 3, padding=1), norm(4)
         self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, padding=1), norm(4)
@@ -123,9 +125,13 @@ MODULES: dict[str, Traced] = {
     "layernorm-dense": Traced(lambda: dense_norm(nn.LayerNorm), (5,), norm=True),
     "softmax-dense": Traced(lambda: dense_norm(nn.LayerNorm, lambda z: torch.softmax(z, 1)), (5,), norm=True),
     "residual-conv-batchnorm": Traced(ResidualConv, (2, 6, 6), norm=True),
-    "residual-conv-batchnorm-fixed": Traced(lambda: ResidualConv(lambda n: nn.BatchNorm2d(n, affine=False)), (2, 6, 6), norm=True),
+    "residual-conv-batchnorm-fixed": Traced(
+        lambda: ResidualConv(lambda n: nn.BatchNorm2d(n, affine=False)), (2, 6, 6), norm=True
+    ),
     "residual-conv-groupnorm": Traced(lambda: ResidualConv(lambda n: nn.GroupNorm(2, n), F.silu), (2, 6, 6), norm=True),
-    "residual-conv-instancenorm": Traced(lambda: ResidualConv(lambda n: nn.InstanceNorm2d(n, affine=True), F.gelu), (2, 6, 6), norm=True),
+    "residual-conv-instancenorm": Traced(
+        lambda: ResidualConv(lambda n: nn.InstanceNorm2d(n, affine=True), F.gelu), (2, 6, 6), norm=True
+    ),
     "residual-conv": Traced(lambda: ResidualConv(lambda n: nn.Identity(), torch.tanh), (2, 6, 6)),
     "concat-conv": Traced(ConcatConv, (2, 7, 7), norm=True),
     "padded": Traced(Padded, (2, 7, 7)),
@@ -138,7 +144,9 @@ def made(name: str) -> nn.Module:
     module = MODULES[name].make().double().train()
     generator = torch.Generator().manual_seed(1)
     for parameter in module.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / max(1, parameter[0].numel()) ** 0.5
+        parameter.data = (
+            torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / max(1, parameter[0].numel()) ** 0.5
+        )
     return module
 
 

@@ -15,9 +15,26 @@ from rulec.semantics.check import variants
 from tests.rules.by_hand.step import Tensors
 
 RULES = (
-    "adam", "backprop", "bcm", "blur", "blur_backprop", "direct_feedback_alignment", "equilibrium_propagation",
-    "feedback_alignment", "forward_forward", "hebb", "kolen_pollack", "learned_optimizer", "momentum", "node_perturbation",
-    "oja", "predictive_coding", "sanger", "sgd", "sign_symmetry", "weight_perturbation",
+    "adam",
+    "backprop",
+    "bcm",
+    "blur",
+    "blur_backprop",
+    "direct_feedback_alignment",
+    "equilibrium_propagation",
+    "feedback_alignment",
+    "forward_forward",
+    "hebb",
+    "kolen_pollack",
+    "learned_optimizer",
+    "momentum",
+    "node_perturbation",
+    "oja",
+    "predictive_coding",
+    "sanger",
+    "sgd",
+    "sign_symmetry",
+    "weight_perturbation",
 )
 NOISY = ("node_perturbation", "weight_perturbation")
 
@@ -27,7 +44,11 @@ class Residual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second, self.last = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1), nn.Linear(12, 2)
+        self.first, self.second, self.last = (
+            nn.Conv2d(2, 3, 3, padding=1),
+            nn.Conv2d(3, 3, 3, padding=1),
+            nn.Linear(12, 2),
+        )
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,4 +93,7 @@ def choices(rule: Rule) -> list[Mapping[str, Any]]:
 def gentle(genome: Tensors, seed: int = 5) -> Tensors:
     """Move every entry a little, so that ones and zeros do not hide a factor; domains are kept."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: value * (0.9 + 0.05 * torch.rand(value.shape, generator=generator, dtype=value.dtype)) for name, value in genome.items()}
+    return {
+        name: value * (0.9 + 0.05 * torch.rand(value.shape, generator=generator, dtype=value.dtype))
+        for name, value in genome.items()
+    }

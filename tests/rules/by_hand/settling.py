@@ -106,7 +106,9 @@ def forward_forward(task: Task, state: Tensors) -> tuple[Tensors, Tensor]:
         a = link.act(z)
         good = (a**2).flatten(1).mean(1)
         true = task.y.flatten()
-        push = true * torch.sigmoid(g["threshold"] - good) - g["negative"] * (1 - true) * torch.sigmoid(good - g["threshold"])
+        push = true * torch.sigmoid(g["threshold"] - good) - g["negative"] * (1 - true) * torch.sigmoid(
+            good - g["threshold"]
+        )
         credit = link.slope(z, push.reshape(-1, *[1] * (z.ndim - 1)) * a)
         rate = g["lr"] / task.batch
         new[f"w.c{k}"] = w + rate * link.outer(h, credit, w)

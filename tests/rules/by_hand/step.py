@@ -34,7 +34,9 @@ class Task:
 Step = Callable[[Task, Tensors], tuple[Tensors, Tensor]]  # the task and the state to the next state and the prediction
 
 
-def random_batches(shape: tuple[int, ...], outputs: int, count: int, size: int = 6, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+def random_batches(
+    shape: tuple[int, ...], outputs: int, count: int, size: int = 6, seed: int = 0
+) -> list[tuple[Tensor, Tensor]]:
     """Return batches with inputs of both signs and targets that are distributions over the outputs."""
     generator = torch.Generator().manual_seed(seed)
     batches = []
@@ -49,7 +51,8 @@ def disturbed(values: Tensors, seed: int = 1, size: float = 0.3) -> Tensors:
     """Move every number off its initial value, so that none is zero or one by chance; `t` and `seed` stay."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: value if not value.is_floating_point()
+        name: value
+        if not value.is_floating_point()
         else value + size * torch.randn(value.shape, generator=generator, dtype=value.dtype)
         for name, value in values.items()
     }
@@ -66,8 +69,14 @@ def noise_of(compiled: CompiledRule, state: Tensors, batch: int) -> Tensors:
     return {site.name: value for site, value in zip(compiled.lowered.noise, drawn, strict=True)}
 
 
-def difference(rule: Rule, by_hand: Step, chain: Chain, loss: str = "mse", steps: int = 3,
-               options: Mapping[str, object] | None = None) -> float:
+def difference(
+    rule: Rule,
+    by_hand: Step,
+    chain: Chain,
+    loss: str = "mse",
+    steps: int = 3,
+    options: Mapping[str, object] | None = None,
+) -> float:
     """Run both from one disturbed state and return the largest difference in states, predictions and losses."""
     compiled = rule.compile(chain.spec, loss=loss, dtype="float64", options=options)  # type: ignore[arg-type]
     genome, state = scaled(compiled.init_genome(0)), disturbed(compiled.init_state(0))
@@ -78,7 +87,9 @@ def difference(rule: Rule, by_hand: Step, chain: Chain, loss: str = "mse", steps
         own, prediction = by_hand(task, own)
         assert set(own) == set(state) - {"t", "seed"}
         gaps = [apart(own[name], state[name]) for name in own]
-        worst = max([worst, apart(prediction, output.prediction), apart(task.loss(prediction, y).mean(), output.loss), *gaps])
+        worst = max(
+            [worst, apart(prediction, output.prediction), apart(task.loss(prediction, y).mean(), output.loss), *gaps]
+        )
     return worst
 
 
