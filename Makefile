@@ -28,10 +28,13 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 demo: setup  ## check, compile and draw a rule, meta-learn its genome on digits, compare with SGD and Adam
 	$(RULEC) check rules/*.rule
-	$(RULEC) compile rules/blur.rule --emit ir-opt
-	$(RULEC) show rules/blur.rule --out $(DEMO)
-	$(RULEC) train rules/blur.rule --task digits --net 64-32-10 --steps 300 --population 8 --out $(DEMO)/digits
+	$(RULEC) show rules/blur.rule -o recipe=normalised --net 64-32-10 --out $(DEMO)
+	$(RULEC) compile rules/blur.rule -o recipe=normalised --net 64-32-10 --out $(DEMO)/compiled
+	rm -rf $(DEMO)/digits
+	$(RULEC) train rules/blur.rule -o recipe=normalised --task digits --net 64-32-10 --steps 300 --population 8 --out $(DEMO)/digits
 	$(RULEC) eval $(DEMO)/digits --task digits --against sgd,momentum,adam --out $(DEMO)/eval
+	@echo
+	@echo "The picture: $(DEMO)/eval/accuracy.png   the table: $(DEMO)/eval/accuracy.md   the genome: $(DEMO)/digits/genome.safetensors"
 
 test: setup  ## run the tests that take seconds (TESTS=tests/tasks for some of them)
 	$(BIN)/python -m pytest -q $(TESTS)

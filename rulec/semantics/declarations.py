@@ -158,14 +158,11 @@ def _declared_shape(name: str, items: tuple[ast.IndexItem, ...], scope: Scope) -
         if isinstance(item, ast.IndexNumber):
             help = f"declare an index, `index k : {max(item.value, 1)}`, and write `{name}[k]`"
             scope.report(messages.number_for_index(item.span, item.value, help))
-            return None
-        if not known_index(item, scope):
-            return None
-        if item in items[:place]:
+        elif item in items[:place]:
             scope.report(messages.repeated_index(item.span, item.name))
-            return None
-        shape.append(scope.extents[item.name])
-    return tuple(shape)
+        elif known_index(item, scope):
+            shape.append(scope.extents[item.name])
+    return tuple(shape) if len(shape) == len(items) else None
 
 
 def _check_domain(domain: ast.Domain, scope: Scope) -> t.Domain | None:

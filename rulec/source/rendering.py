@@ -45,7 +45,7 @@ def _excerpt(span: Span, label: str) -> tuple[list[str], str]:
         f"{number} | {text}".rstrip(),
         f"{margin} | {carets} {label}".rstrip(),
         f"{margin} |",
-    ][: 4 if True else 5], margin
+    ], margin
 
 
 def render_json(diagnostics: Iterable[Diagnostic]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rulec import Rule, load, parse
+from tests.rules.by_hand.blur import Choices
 from tests.rules.by_hand.step import difference
 from tests.rules.by_hand.table import CASES, CHAINS, DENSE
 from tests.rules.test_blur import assert_published, compiled_with
-from tests.rules.by_hand.blur import Choices
 
 STEPS = {case.rule: case.step for case in reversed(CASES)}  # the default options come first
 

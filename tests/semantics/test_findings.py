@@ -17,10 +17,9 @@ BAD = {path.stem: path.read_text(encoding="utf-8") for folder in ("bad", "ir/bad
 IDS = sorted(set(re.findall(r'Diagnostic\(\s*"([a-z-]+)"', inspect.getsource(messages))))
 
 WITHOUT_A_PLACE = {"unknown-option"}  # about what a command line gives, not about a file: see test_options
-ELSEWHERE = {"not-differentiable"}  # told when a program is built
 
 
-@pytest.mark.parametrize("id", sorted(set(IDS) - WITHOUT_A_PLACE - ELSEWHERE))
+@pytest.mark.parametrize("id", sorted(set(IDS) - WITHOUT_A_PLACE))
 def test_every_id_has_a_bad_program_of_its_name(id: str):
     assert id in BAD
     assert set(re.findall(r"^error\[([a-z-]+)\]", BAD[id], re.MULTILINE)) == {id}

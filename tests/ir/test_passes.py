@@ -1,0 +1,133 @@
+"""Each pass keeps every value: random expressions, evaluated before and after."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rulec.ir.graph import Block, Op, Write, constant, contract, is_constant, pointwise, reduce, walk_ops
+from rulec.ir.passes import PASSES
+from rulec.ir.passes.contractions import form_contractions
+from rulec.ir.passes.fold import fold_constants
+from rulec.ir.passes.share import share_subexpressions
+from tests.ir.evaluation import aligned, evaluate, random_array, state
+
+LEAVES = {"a": "ni", "b": "nj", "w": "ij", "c": "nik", "m": "kl", "s": "", "p": "j"}
+STATES = {name: state(name, letters) for name, letters in LEAVES.items()}
+
+
+def inputs() -> dict[str, object]:
+    generator = np.random.default_rng(3)
+    return {name: random_array(letters, generator) for name, letters in LEAVES.items()}
+
+
+GIVEN = inputs()
+leaves = st.one_of(st.sampled_from([*STATES.values()]), st.sampled_from([0.0, 1.0, -1.0, 2.0, 0.5]).map(constant))
+
+
+@st.composite
+def combined(draw: st.DrawFn, inner: st.SearchStrategy[Op]) -> Op:
+    left, right = draw(inner), draw(inner)
+    match draw(st.sampled_from(("add", "sub", "mul", "mul", "div", "square", "neg", "tanh", "same"))):
+        case "div":
+            return left / (2.0 + pointwise("abs", right))
+        case "square":
+            return left**2.0
+        case "neg":
+            return -left
+        case "tanh":
+            return pointwise("tanh", left)
+        case "same":
+            return left * left + right
+        case name:
+            return pointwise(name, left, right)
+
+
+@st.composite
+def reduced(draw: st.DrawFn, inner: st.SearchStrategy[Op]) -> Op:
+    argument = draw(inner)
+    letters = draw(st.permutations(sorted(argument.axes)))
+    count = draw(st.integers(0, len(letters)))
+    operator = draw(st.sampled_from(("sum", "sum", "mean", "mean", "max", "var", "norm", "softmax")))
+    return reduce(operator, letters[:count], argument)
+
+
+expressions = st.recursive(leaves, lambda inner: st.one_of(combined(inner), reduced(inner)), max_leaves=10)
+
+
+def block_of(*values: Op) -> Block:
+    return Block("update", tuple(Write(f"y{k}", "", value) for k, value in enumerate(values)))
+
+
+def same(before: Op, after: Op) -> None:
+    letters = "".join(sorted(before.axes | after.axes))
+    with np.errstate(all="ignore"):
+        left, right = (aligned(evaluate(op, GIVEN), letters) for op in (before, after))  # type: ignore[arg-type]
+    if np.isfinite(left).all():
+        np.testing.assert_allclose(right, left, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("change", [fold_constants, form_contractions, share_subexpressions], ids=lambda change: change.__name__)
+@settings(max_examples=120, deadline=None)
+@given(value=expressions)
+def test_one_pass_keeps_every_value(change, value: Op):
+    (write,) = change(block_of(value)).writes
+    same(value, write.value)
+
+
+@settings(max_examples=120, deadline=None)
+@given(expressions, expressions)
+def test_all_passes_in_order_keep_every_value(first: Op, second: Op):
+    block = block_of(first, second * first)
+    for change in PASSES:
+        block = change(block)
+    same(first, block.writes[0].value)
+    same(second * first, block.writes[1].value)
+
+
+def test_no_arithmetic_with_zero_and_one_is_left():
+    a, b = STATES["a"], STATES["b"]
+    zero, one = constant(0.0), constant(1.0)
+    values = [a * one + zero, (a - zero) / one, zero * b + a, -(-a), a**one, pointwise("where", one, a, b), constant(2.0) * 3.0 - 6.0 + a]
+    assert all(write.value is a for write in fold_constants(block_of(*values)).writes)
+
+
+def test_a_sum_of_products_is_one_contraction():
+    value = reduce("sum", ["i"], STATES["w"] * STATES["a"])
+    (write,) = form_contractions(block_of(value)).writes
+    assert write.value.name == "contract"
+    assert set(write.value.args) == {STATES["w"], STATES["a"]}
+
+
+def test_a_mean_of_an_outer_product_stays_one_contraction():
+    value = STATES["s"] * reduce("mean", ["n"], STATES["a"] * STATES["b"] * STATES["s"])
+    (write,) = form_contractions(block_of(value)).writes
+    (inner,) = [op for op in walk_ops([write.value]) if op.name == "contract"]
+    assert set(inner.args) == {STATES["a"], STATES["b"]}
+    assert inner["means"] == ("n",)
+
+
+def test_what_mixes_neurons_and_synapses_is_multiplied_out():
+    a, b, w = STATES["a"], STATES["b"], STATES["w"]
+    value = reduce("mean", ["n"], b * (a - b * w))
+    (write,) = form_contractions(block_of(value)).writes
+    contractions = [op for op in walk_ops([write.value]) if op.name == "contract"]
+    assert len(contractions) == 2
+    assert not any({"n", "i", "j"} <= op.axes for op in walk_ops([write.value]))
+
+
+def test_equal_values_are_shared_and_noise_is_not():
+    a = STATES["a"]
+    noise = [Op("noise", (), (("site", site),), frozenset("n")) for site in (0, 1)]
+    value = pointwise("tanh", a * 2.0) + pointwise("tanh", a * 2.0) + noise[0] * noise[1]
+    (write,) = share_subexpressions(block_of(value)).writes
+    names = [op.name for op in walk_ops([write.value])]
+    assert (names.count("tanh"), names.count("constant"), names.count("noise")) == (1, 1, 2)
+
+
+def test_contractions_account_for_an_index_that_vanished():
+    value = contract([STATES["p"]], ["j", "k"])
+    same(reduce("sum", ["j"], STATES["p"]) * 2.0, value)
+    assert not is_constant(value)
