@@ -24,7 +24,9 @@ def chosen_options(settings: Sequence[str]) -> dict[str, str]:
     for setting in settings:
         name, equals, value = (part.strip() for part in setting.partition("="))
         if not (equals and value and re.fullmatch(r"[A-Za-z_]\w*", name)):
-            raise typer.BadParameter(f"`{setting}` is not of the form name=value, as in `-o states=4`", param_hint="'-o'")
+            raise typer.BadParameter(
+                f"`{setting}` is not of the form name=value, as in `-o states=4`", param_hint="'-o'"
+            )
         if name in options:
             raise typer.BadParameter(f"`{name}` is given twice", param_hint="'-o'")
         options[name] = value
@@ -51,5 +53,7 @@ def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if not numbers or numbers[0] < 0 or list(numbers) != sorted(set(numbers)):
-        raise typer.BadParameter(f"`{text}` is not a list of rising whole numbers, as in `0,1,5,10`", param_hint=f"'{flag}'")
+        raise typer.BadParameter(
+            f"`{text}` is not a list of rising whole numbers, as in `0,1,5,10`", param_hint=f"'{flag}'"
+        )
     return numbers

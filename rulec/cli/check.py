@@ -39,7 +39,9 @@ def _summary(path: Path, library: Library) -> list[str]:
     lines = [f"{path}: fine"]
     for name in library.own:
         if name in library.rules:
-            rule = check_rule(library.rules[name], Diagnostics(), {}, library.ignored, imported_nets(library, library.rules[name]))
+            rule = check_rule(
+                library.rules[name], Diagnostics(), {}, library.ignored, imported_nets(library, library.rules[name])
+            )
             lines += [] if rule is None else [f"  rule {name}: {_classes(localities(rule))}"]
         else:
             kind = "outer" if name in library.outers else "net" if name in library.nets else "genome"

@@ -22,8 +22,15 @@ _WITHOUT_NET: dict[str, Callable[[Rule, Mapping[str, str], str | None], str]] = 
 }
 
 
-def compile_file(file: str, net: str | None, options: Mapping[str, str], genome: str | None, emit: str | None, out: Path | None,
-                 settings: Mapping[str, Any]) -> int:
+def compile_file(
+    file: str,
+    net: str | None,
+    options: Mapping[str, str],
+    genome: str | None,
+    emit: str | None,
+    out: Path | None,
+    settings: Mapping[str, Any],
+) -> int:
     """Compile, print the stage that is asked for, and write the step to a folder."""
     rule = load(file)
     if emit in _WITHOUT_NET:
@@ -54,6 +61,9 @@ def _summary(rule: Rule, compiled: Any) -> str:
 
     operations = sum(node.op == "call_function" for node in compiled.lowered.graph.nodes)
     cost = step_cost(compiled.lowered, compiled.network, compiled.leading, compiled.dtype)
-    lines = [f"{rule.name} on {compiled.network.spec}: {operations} operations; for a step on {cost.batch} samples", render_cost(cost),
-             "print a stage with --emit, write the step to a folder with --out"]
+    lines = [
+        f"{rule.name} on {compiled.network.spec}: {operations} operations; for a step on {cost.batch} samples",
+        render_cost(cost),
+        "print a stage with --emit, write the step to a folder with --out",
+    ]
     return "\n".join((lines[0], *("  " + line for line in lines[1].split("\n")), lines[2]))

@@ -36,7 +36,11 @@ def dump(error: BaseException, arguments: Sequence[str]) -> str:
 
 def _contents(error: BaseException, arguments: Sequence[str]) -> Iterator[str]:
     yield f"rulec {rulec.__version__}, Python {platform.python_version()}, {platform.platform()}"
-    yield from (f"{name} {sys.modules[name].__version__}" for name in ("torch", "numpy", "typer") if hasattr(sys.modules.get(name), "__version__"))
+    yield from (
+        f"{name} {sys.modules[name].__version__}"
+        for name in ("torch", "numpy", "typer")
+        if hasattr(sys.modules.get(name), "__version__")
+    )
     yield f"arguments: {list(arguments)!r}"
     yield ""
     yield "".join(traceback.format_exception(error))

@@ -22,13 +22,27 @@ from rulec.source import fail
 from rulec.tasks import Task, task_from
 
 
-def evaluate_file(genome: Path, task: str, net: str | None, rule: str | None, against: Sequence[str], transfer: Sequence[str], out: Path,
-                  data: Path | None, device: str, setting: Mapping[str, Any]) -> int:
+def evaluate_file(
+    genome: Path,
+    task: str,
+    net: str | None,
+    rule: str | None,
+    against: Sequence[str],
+    transfer: Sequence[str],
+    out: Path,
+    data: Path | None,
+    device: str,
+    setting: Mapping[str, Any],
+) -> int:
     """Draw accuracy against the number of updates, print and write the tables."""
     path = genome / "genome.safetensors" if genome.is_dir() else genome
     if genome.is_dir() and not path.is_file():
-        raise fail("no-genome-file", f"{genome} holds no genome", notes=("a run writes `genome.safetensors` when it ends",),
-                   help="name the folder of a finished run, or a genome file")
+        raise fail(
+            "no-genome-file",
+            f"{genome} holds no genome",
+            notes=("a run writes `genome.safetensors` when it ends",),
+            help="name the folder of a finished run, or a genome file",
+        )
     pairs = [_pair(text) for text in transfer]
     chosen = task_from(task, data)
     compiled, held = _compiled(path, chosen, net, rule, device)
@@ -40,8 +54,13 @@ def evaluate_file(genome: Path, task: str, net: str | None, rule: str | None, ag
     elsewhere = transfer_table(compiled, held.genome, places, **learning)
     name, trained = compiled.program.name, held.about.get("inner_steps")
     out.mkdir(parents=True, exist_ok=True)
-    picture = learning_curves({name: curve}, out / "accuracy.png", baselines=others, title=f"{name} on {chosen.name}, {compiled.network.spec}",
-                              trained_for=trained if isinstance(trained, int) and 0 < trained <= curve.updates[-1] else None)
+    picture = learning_curves(
+        {name: curve},
+        out / "accuracy.png",
+        baselines=others,
+        title=f"{name} on {chosen.name}, {compiled.network.spec}",
+        trained_for=trained if isinstance(trained, int) and 0 < trained <= curve.updates[-1] else None,
+    )
     say(bold(f"Accuracy on held-out data after so many updates, mean over {curve.episodes} episodes"))
     written = _table(accuracy_rows({name: curve}, others), out / "accuracy")
     if elsewhere:
@@ -51,13 +70,21 @@ def evaluate_file(genome: Path, task: str, net: str | None, rule: str | None, ag
     return 0
 
 
-def _compiled(path: Path, task: Task, net: str | None, rule: str | None, device: str) -> tuple[CompiledRule, GenomeFile]:
+def _compiled(
+    path: Path, task: Task, net: str | None, rule: str | None, device: str
+) -> tuple[CompiledRule, GenomeFile]:
     """Compile the genome's rule as its file says, for the network given or the one it was learned on."""
     about = load_genome(path).about
     text = rule or f"{path.with_suffix('.rule')}:{about['rule']}"
     options = about.get("options")
-    compiled = load(text).compile(net or str(about["network"]), options=options if isinstance(options, dict) else None, loss=task.loss,
-                                  device=device, input_shape=task.input_shape, outputs=task.outputs)
+    compiled = load(text).compile(
+        net or str(about["network"]),
+        options=options if isinstance(options, dict) else None,
+        loss=task.loss,
+        device=device,
+        input_shape=task.input_shape,
+        outputs=task.outputs,
+    )
     return compiled, load_genome(path, compiled)
 
 
@@ -74,5 +101,7 @@ def _pair(text: str) -> tuple[str, str]:
     """Read `TASK@NET`."""
     task, at, net = text.rpartition("@")
     if not (at and task.strip() and net.strip()):
-        raise typer.BadParameter(f"`{text}` is not of the form TASK@NET, as in `digits@64-32-10`", param_hint="'--transfer'")
+        raise typer.BadParameter(
+            f"`{text}` is not of the form TASK@NET, as in `digits@64-32-10`", param_hint="'--transfer'"
+        )
     return task.strip(), net.strip()

@@ -20,8 +20,12 @@ from rulec.cli.console import forgive_encodings, say, show_diagnostics
 from rulec.source import RuleError
 
 app = typer.Typer(
-    help="Compile learning rules, look at them, and meta-learn their genomes.", add_completion=False, no_args_is_help=True,
-    rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="Compile learning rules, look at them, and meta-learn their genomes.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Example: rulec check rules/*.rule",
 )
 
@@ -51,12 +55,19 @@ class Loss(StrEnum):
 
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", show_default=False)]
-File = Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="A rule file, or the name of a shipped rule.", show_default=False)]
-Settings = Annotated[list[str], typer.Option("-o", "--option", metavar="NAME=VALUE", help="Choose an option of the rule.", show_default=False)]
+File = Annotated[
+    str, typer.Argument(metavar="FILE[:NAME]", help="A rule file, or the name of a shipped rule.", show_default=False)
+]
+Settings = Annotated[
+    list[str],
+    typer.Option("-o", "--option", metavar="NAME=VALUE", help="Choose an option of the rule.", show_default=False),
+]
 Net = Annotated[str, typer.Option(metavar="SPEC", help="The network.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where files go.")]
 Population = Annotated[int | None, typer.Option(min=1, metavar="P", help="Genomes side by side.")]
-Query = Annotated[int | None, typer.Option(min=1, metavar="Q", help="Samples to be judged on.  [default: as many as in a batch]")]
+Query = Annotated[
+    int | None, typer.Option(min=1, metavar="Q", help="Samples to be judged on.  [default: as many as in a batch]")
+]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of data sets (or RULEC_DATA).")]
 
 
@@ -67,12 +78,18 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")] = False) -> None:
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
     pass
 
 
 @app.command(epilog="Example: rulec check rules/backprop.rule")
-def check(files: Files, json: Annotated[bool, typer.Option("--json", help="Print the diagnostics as JSON.")] = False) -> None:
+def check(
+    files: Files, json: Annotated[bool, typer.Option("--json", help="Print the diagnostics as JSON.")] = False
+) -> None:
     """Say what is wrong with rule files."""
     from rulec.cli.check import check as run_check
 
@@ -80,7 +97,10 @@ def check(files: Files, json: Annotated[bool, typer.Option("--json", help="Print
 
 
 @app.command(epilog="Example: rulec fmt --check rules/*.rule")
-def fmt(files: Files, check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if a file would change.")] = False) -> None:
+def fmt(
+    files: Files,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if a file would change.")] = False,
+) -> None:
     """Rewrite rule files in the one canonical layout."""
     from rulec.cli.fmt import fmt as run_fmt
 
@@ -105,11 +125,15 @@ def show(
 @app.command("compile", epilog="Example: rulec compile rules/blur.rule --net 784-128-10 --emit py")
 def compile_(
     file: File,
-    net: Annotated[str | None, typer.Option(metavar="SPEC", help="The network; the stages up to ir-opt need none.")] = None,
+    net: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="The network; the stages up to ir-opt need none.")
+    ] = None,
     option: Settings = [],  # noqa: B006
     population: Population = None,
     emit: Annotated[Stage | None, typer.Option(help="Print a stage of the compiler.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write step.py, step.pt2 and manifest.json there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write step.py, step.pt2 and manifest.json there.")
+    ] = None,
     backend: Annotated[Backend, typer.Option()] = Backend.fx,
     device: Annotated[Device, typer.Option()] = Device.cpu,
     loss: Annotated[Loss, typer.Option()] = Loss.cross_entropy,
@@ -123,7 +147,9 @@ def compile_(
     raise typer.Exit(compile_file(file, net, options, genome, emit.value if emit else None, out, settings))
 
 
-@app.command(epilog="Example: rulec train rules/blur.rule --task digits --net 64-32-10 --steps 300 --population 8 --out runs/blur")
+@app.command(
+    epilog="Example: rulec train rules/blur.rule --task digits --net 64-32-10 --steps 300 --population 8 --out runs/blur"
+)
 def train(
     context: typer.Context,
     file: File,
@@ -131,7 +157,9 @@ def train(
     net: Net,
     out: Out,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Meta-steps.  [default: the outer's]")] = None,
-    outer: Annotated[str, typer.Option(metavar="NAME", help="The outer step: of the file, shipped, or FILE:NAME.")] = "adam",
+    outer: Annotated[
+        str, typer.Option(metavar="NAME", help="The outer step: of the file, shipped, or FILE:NAME.")
+    ] = "adam",
     option: Settings = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     seed: Annotated[int, typer.Option(metavar="S")] = 0,
@@ -139,7 +167,9 @@ def train(
     replicas: Annotated[int | None, typer.Option(min=1, metavar="R", help="Networks per genome.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="B", help="Samples per update.")] = None,
     query: Query = None,
-    inner_steps: Annotated[int | None, typer.Option(min=0, metavar="K", help="Updates per inner loop.  [default: the outer's]")] = None,
+    inner_steps: Annotated[
+        int | None, typer.Option(min=0, metavar="K", help="Updates per inner loop.  [default: the outer's]")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the outer step.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of a member's gradient.")] = None,
     data: Data = None,
@@ -152,21 +182,44 @@ def train(
     from rulec.cli.train import train as run_train
 
     compiling = {"population": population, "replicas": replicas, "backend": backend.value, "device": device.value}
-    training = {"steps": steps, "seed": seed, "batch": batch, "query": query, "inner_steps": inner_steps, "lr": lr, "clip": clip, "resume": resume,
-                "tensorboard": tensorboard}
+    training = {
+        "steps": steps,
+        "seed": seed,
+        "batch": batch,
+        "query": query,
+        "inner_steps": inner_steps,
+        "lr": lr,
+        "clip": clip,
+        "resume": resume,
+        "tensorboard": tensorboard,
+    }
     raise typer.Exit(run_train(file, task, net, options, out, outer, data, compiling, training, context.obj))
 
 
 @app.command("eval", epilog="Example: rulec eval runs/blur --task digits --against sgd,adam --out runs/blur/eval")
 def eval_(
-    genome: Annotated[Path, typer.Argument(metavar="RUN_DIR|GENOME", help="The folder of a run, or a genome file.", show_default=False)],
+    genome: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_DIR|GENOME", help="The folder of a run, or a genome file.", show_default=False),
+    ],
     task: Annotated[str, typer.Option(help="What to learn, such as digits.")],
     out: Out,
-    net: Annotated[str | None, typer.Option(metavar="SPEC", help="The network.  [default: the one it was learned on]")] = None,
-    rule: Annotated[str | None, typer.Option(metavar="FILE", help="The rule.  [default: the one beside the genome]")] = None,
-    against: Annotated[str, typer.Option(metavar="NAME,...", help="Optimisers to compare with: sgd, momentum, adam.", show_default=False)] = "",
-    transfer: Annotated[str, typer.Option(metavar="TASK@NET,...", help="Other places to try the genome at.", show_default=False)] = "",
-    updates: Annotated[str, typer.Option(metavar="T,...", help="Numbers of updates to judge it after.")] = "0,1,2,3,5,10,20,50",
+    net: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="The network.  [default: the one it was learned on]")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The rule.  [default: the one beside the genome]")
+    ] = None,
+    against: Annotated[
+        str,
+        typer.Option(metavar="NAME,...", help="Optimisers to compare with: sgd, momentum, adam.", show_default=False),
+    ] = "",
+    transfer: Annotated[
+        str, typer.Option(metavar="TASK@NET,...", help="Other places to try the genome at.", show_default=False)
+    ] = "",
+    updates: Annotated[
+        str, typer.Option(metavar="T,...", help="Numbers of updates to judge it after.")
+    ] = "0,1,2,3,5,10,20,50",
     episodes: Annotated[int, typer.Option(min=1)] = 16,
     batch: Annotated[int, typer.Option(min=1, metavar="B", help="Samples per update.")] = 128,
     query: Query = None,
@@ -175,13 +228,24 @@ def eval_(
     device: Annotated[Device, typer.Option()] = Device.cpu,
 ) -> None:
     """Measure how a learned genome learns, on held-out data."""
-    setting = {"updates": whole_numbers(updates, "--updates"), "episodes": episodes, "batch": batch, "query": query, "seed": seed}
+    setting = {
+        "updates": whole_numbers(updates, "--updates"),
+        "episodes": episodes,
+        "batch": batch,
+        "query": query,
+        "seed": seed,
+    }
     from rulec.cli.evaluate import evaluate_file
 
-    raise typer.Exit(evaluate_file(genome, task, net, rule, split_outside(against), split_outside(transfer), out, data, device.value, setting))
+    raise typer.Exit(
+        evaluate_file(
+            genome, task, net, rule, split_outside(against), split_outside(transfer), out, data, device.value, setting
+        )
+    )
 
 
 # --- Running ---------------------------------------------------------------------------------
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code. Prints; never raises for anything but a request to exit."""

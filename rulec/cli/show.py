@@ -65,8 +65,12 @@ def _genome_rows(rule: t.Rule, compiled: CompiledRule) -> Iterator[dict[str, obj
     for name, spec in compiled.genome_spec.items():
         entry = entries.get(name)
         initial = "normal(0, 1 / sqrt(inputs))" if name.endswith("weight") else "0"
-        row: dict[str, object] = {"entry": name, "shape": shape_text(spec.shape), "domain": str(spec.domain),
-               "initial": initial if entry is None else initial_text(entry.initial)}
+        row: dict[str, object] = {
+            "entry": name,
+            "shape": shape_text(spec.shape),
+            "domain": str(spec.domain),
+            "initial": initial if entry is None else initial_text(entry.initial),
+        }
         yield row | {"per layer": spec.per_layer} if layered else row
 
 
@@ -83,32 +87,52 @@ def shape_text(shape: tuple[int, ...]) -> str:
 def _state_rows(rule: t.Rule, compiled: CompiledRule) -> Iterator[dict[str, object]]:
     """Yield a row per tensor that lasts, and a row per neuron state that a step begins anew."""
     for slot in compiled.lowered.state:
-        kind = "network's own" if slot.state is None else f"kept {slot.state.kind}" if slot.state.kind == "neuron" else slot.state.kind
+        kind = (
+            "network's own"
+            if slot.state is None
+            else f"kept {slot.state.kind}"
+            if slot.state.kind == "neuron"
+            else slot.state.kind
+        )
         initial = "" if slot.state is None else initial_text(slot.state.initial)
         yield {"state": slot.name, "kind": kind, "shape": shape_text(slot.shape), "initial": initial}
     for state in rule.states:
         if state.kind == "synapse" or state.keep:
             continue
         own = tuple(compiled.network.output.shape[0] if extent == "outputs" else extent for extent in state.shape)
-        places = [(layer.name, layer.shape) for layer in compiled.network.layers] if state.kind == "neuron" else [("", ())]
+        places = (
+            [(layer.name, layer.shape) for layer in compiled.network.layers] if state.kind == "neuron" else [("", ())]
+        )
         for place, shape in places:
             full = tuple(size for size in (*own, -1, *shape) if isinstance(size, int))
-            yield {"state": f"{state.name}.{place}".rstrip("."), "kind": state.kind, "shape": shape_text(full), "initial": initial_text(state.initial)}
+            yield {
+                "state": f"{state.name}.{place}".rstrip("."),
+                "kind": state.kind,
+                "shape": shape_text(full),
+                "initial": initial_text(state.initial),
+            }
 
 
 def _locality_rows(rule: t.Rule) -> Iterator[dict[str, object]]:
     for one in localities(rule):
         reason = one.reasons[0] if one.reasons else None
         because = "reads itself and its two neurons" if reason is None else reason.text
-        yield {"update": one.state, "reach": one.kind, "because": because, "line": None if reason is None else reason.span.line}
+        yield {
+            "update": one.state,
+            "reach": one.kind,
+            "because": because,
+            "line": None if reason is None else reason.span.line,
+        }
 
 
 def render_cost(cost: Cost) -> str:
-    return "\n".join((
-        f"{scaled(cost.operations)} floating-point operations: {scaled(cost.products)} in products, {scaled(cost.elementwise)} elementwise",
-        f"{scaled(cost.traffic, 'B')} read and written if nothing is fused",
-        f"{scaled(cost.peak, 'B')} of memory at most, {scaled(cost.arguments, 'B')} of it genome, state and data",
-    ))
+    return "\n".join(
+        (
+            f"{scaled(cost.operations)} floating-point operations: {scaled(cost.products)} in products, {scaled(cost.elementwise)} elementwise",
+            f"{scaled(cost.traffic, 'B')} read and written if nothing is fused",
+            f"{scaled(cost.peak, 'B')} of memory at most, {scaled(cost.arguments, 'B')} of it genome, state and data",
+        )
+    )
 
 
 def scaled(number: int, unit: str = "") -> str:
@@ -117,5 +141,3 @@ def scaled(number: int, unit: str = "") -> str:
     while value >= 999.5 and len(prefixes) > 1:
         value, prefixes = value / 1000, prefixes[1:]
     return f"{value:.3g} {prefixes[0]}{unit}".rstrip()
-
-

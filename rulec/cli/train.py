@@ -33,11 +33,23 @@ _INTERRUPTED = 130
 Show = Callable[[Progress], None]
 
 
-def train(file: str, task: str, net: str, options: Mapping[str, str], out: Path, outer: str, data: Path | None,
-          compiling: Mapping[str, Any], training: Mapping[str, Any], arguments: Sequence[str]) -> int:
+def train(
+    file: str,
+    task: str,
+    net: str,
+    options: Mapping[str, str],
+    out: Path,
+    outer: str,
+    data: Path | None,
+    compiling: Mapping[str, Any],
+    training: Mapping[str, Any],
+    arguments: Sequence[str],
+) -> int:
     """Train, then print the table of members and where everything is. Returns 130 if it was interrupted."""
     chosen = task_from(task, data)
-    compiled = load(file).compile(net, options=options, loss=chosen.loss, input_shape=chosen.input_shape, outputs=chosen.outputs, **compiling)
+    compiled = load(file).compile(
+        net, options=options, loss=chosen.loss, input_shape=chosen.input_shape, outputs=chosen.outputs, **compiling
+    )
     begun = time.monotonic()
     try:
         with _progress(int(training["steps"] or 0)) as (show, every):
@@ -47,7 +59,15 @@ def train(file: str, task: str, net: str, options: Mapping[str, str], out: Path,
         return _INTERRUPTED
     curves = training_curves(result.history, out / "training.png", best=result.best) if result.history.rows else None
     record = out / "run.json"
-    write_text(record, json.dumps(_record(compiled, chosen, result, outer, training, arguments, time.monotonic() - begun), indent=2, default=str) + "\n")
+    write_text(
+        record,
+        json.dumps(
+            _record(compiled, chosen, result, outer, training, arguments, time.monotonic() - begun),
+            indent=2,
+            default=str,
+        )
+        + "\n",
+    )
     _conclude(result, {**result.paths, **({"curves": curves} if curves else {}), "record": record})
     if result.interrupted:
         complain(f"interrupted after meta-step {result.steps}; go on with\n  {_resuming(arguments)}")
@@ -63,23 +83,45 @@ def _conclude(result: MetaResult, paths: Mapping[str, Path]) -> None:
     say("\n" + text_table(result.rows()))
     best = result.held_out[result.best]
     at = best.updates.index(result.inner_steps)
-    say(f"\nbest: member {result.best} by its meta-training score; on held-out data after {result.inner_steps} updates "
+    say(
+        f"\nbest: member {result.best} by its meta-training score; on held-out data after {result.inner_steps} updates "
         f"{bold(f'{best.accuracy[at]:.3f}')} ± {best.accuracy_sd[at]:.3f} (sd over {best.episodes} episodes, each with data and initial "
-        f"synapses of its own; seed {result.seed})")
+        f"synapses of its own; seed {result.seed})"
+    )
     width = max(map(len, paths))
     say("\n" + "\n".join(f"{name.ljust(width)}  {path}" for name, path in paths.items()))
 
 
-def _record(compiled: CompiledRule, task: Task, result: MetaResult, outer: str, training: Mapping[str, Any], arguments: Sequence[str],
-            seconds: float) -> dict[str, object]:
+def _record(
+    compiled: CompiledRule,
+    task: Task,
+    result: MetaResult,
+    outer: str,
+    training: Mapping[str, Any],
+    arguments: Sequence[str],
+    seconds: float,
+) -> dict[str, object]:
     """Return what one must know to repeat the run and to trust its numbers."""
     import torch
 
     return {
-        "command": shlex.join(["rulec", *arguments]), "rule": compiled.program.name, "rule_hash": compiled.rule_hash,
-        "options": compiled.program.options, "network": compiled.network.spec, "loss": compiled.loss, "population": compiled.population,
-        "replicas": compiled.replicas, "task": task.describe(), "outer": outer, "settings": dict(training), "inner_steps": result.inner_steps,
-        "steps": result.steps, "interrupted": result.interrupted, "best": result.best, "members": result.rows(), "seconds": round(seconds, 1),
+        "command": shlex.join(["rulec", *arguments]),
+        "rule": compiled.program.name,
+        "rule_hash": compiled.rule_hash,
+        "options": compiled.program.options,
+        "network": compiled.network.spec,
+        "loss": compiled.loss,
+        "population": compiled.population,
+        "replicas": compiled.replicas,
+        "task": task.describe(),
+        "outer": outer,
+        "settings": dict(training),
+        "inner_steps": result.inner_steps,
+        "steps": result.steps,
+        "interrupted": result.interrupted,
+        "best": result.best,
+        "members": result.rows(),
+        "seconds": round(seconds, 1),
         "device": str(compiled.device),
         "versions": {"rulec": rulec.__version__, "torch": torch.__version__, "python": platform.python_version()},
     }
@@ -98,8 +140,15 @@ def _progress(steps: int) -> Iterator[tuple[Show, int]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("meta-training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[scores]}"), TimeElapsedColumn(),
-               TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("meta-training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[scores]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Bar(*columns, console=Console(stderr=True)) as bar:
         place = bar.add_task("", total=steps or None, scores="")
         yield _advance(bar, place), 1
@@ -114,12 +163,16 @@ def _advance(bar: Bar, place: TaskID) -> Show:
 
 def _line(progress: Progress) -> None:
     rate = progress.seconds / max(progress.done, 1)
-    complain(f"step {progress.done}/{progress.steps}  {_scores(progress)}  {rate * (progress.steps - progress.done):.0f} s left")
+    complain(
+        f"step {progress.done}/{progress.steps}  {_scores(progress)}  {rate * (progress.steps - progress.done):.0f} s left"
+    )
 
 
 def _scores(progress: Progress) -> str:
     """Return loss and accuracy of the best member at this step; those that are not finite do not count."""
-    finite = [(loss, accuracy) for loss, accuracy in zip(progress.loss, progress.accuracy, strict=True) if math.isfinite(loss)]
+    finite = [
+        (loss, accuracy) for loss, accuracy in zip(progress.loss, progress.accuracy, strict=True) if math.isfinite(loss)
+    ]
     if not finite:
         return "no finite loss"
     loss, accuracy = min(finite)

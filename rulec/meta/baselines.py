@@ -56,22 +56,38 @@ def baselines(
     return [_baseline(name, task, net, grid, setting, device) for name in optimisers]
 
 
-def _baseline(name: str, task: Task, net: str | Network | nn.Module, grid: tuple[float, ...], setting: Setting, device: str) -> Baseline:
-    compiled = load(name).compile(net, population=len(grid), loss=task.loss, device=device, input_shape=task.input_shape, outputs=task.outputs)
-    genome = compiled.init_genome(setting.seed) | {"lr": torch.tensor(grid, device=compiled.device, dtype=compiled.dtype)}
+def _baseline(
+    name: str, task: Task, net: str | Network | nn.Module, grid: tuple[float, ...], setting: Setting, device: str
+) -> Baseline:
+    compiled = load(name).compile(
+        net, population=len(grid), loss=task.loss, device=device, input_shape=task.input_shape, outputs=task.outputs
+    )
+    genome = compiled.init_genome(setting.seed) | {
+        "lr": torch.tensor(grid, device=compiled.device, dtype=compiled.dtype)
+    }
     chosen = _best_members(measure(compiled, genome, task, replace(setting, held_out=False)))
     held_out = measure(compiled, genome, task, setting)
-    return Baseline(compiled.program.name, tuple(grid[k] for k in chosen), grid, _mixed(held_out, chosen, task, compiled))
+    return Baseline(
+        compiled.program.name, tuple(grid[k] for k in chosen), grid, _mixed(held_out, chosen, task, compiled)
+    )
 
 
 def _best_members(measured: Measured) -> list[int]:
     """Choose for each number of updates the member with the highest accuracy, and among equals the lowest loss."""
     accuracy, loss = measured.accuracy.mean(2), measured.loss.mean(2).nan_to_num(nan=torch.inf)
-    order = [sorted(range(accuracy.shape[1]), key=lambda k: (-float(a[k]), float(b[k]))) for a, b in zip(accuracy, loss, strict=True)]
+    order = [
+        sorted(range(accuracy.shape[1]), key=lambda k: (-float(a[k]), float(b[k])))
+        for a, b in zip(accuracy, loss, strict=True)
+    ]
     return [members[0] for members in order]
 
 
 def _mixed(measured: Measured, chosen: list[int], task: Task, compiled: CompiledRule) -> Curve:
     rows = range(len(chosen))
-    picked = Measured(measured.updates, measured.accuracy[rows, chosen].unsqueeze(1), measured.loss[rows, chosen].unsqueeze(1), measured.names)
+    picked = Measured(
+        measured.updates,
+        measured.accuracy[rows, chosen].unsqueeze(1),
+        measured.loss[rows, chosen].unsqueeze(1),
+        measured.names,
+    )
     return curve_of(picked, 0, task, compiled.network.spec)

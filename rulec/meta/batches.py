@@ -22,12 +22,15 @@ class Batches:
 
 def laid_out(episode: Episode, step: CompiledRule) -> Batches:
     """Put the task axis in its place among (population, task, replica); the other axes have size one."""
+
     def moved(data: Tensor) -> Tensor:
         return data.to(step.device, step.dtype)
 
     return Batches(
-        _with_axes(moved(episode.support_x), step, 1), _with_axes(moved(episode.support_y), step, 1),
-        _with_axes(moved(episode.query_x), step, 0), _with_axes(moved(episode.query_y), step, 0),
+        _with_axes(moved(episode.support_x), step, 1),
+        _with_axes(moved(episode.support_y), step, 1),
+        _with_axes(moved(episode.query_x), step, 0),
+        _with_axes(moved(episode.query_y), step, 0),
     )
 
 

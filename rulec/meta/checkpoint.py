@@ -38,10 +38,17 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write atomically and keep the last two. Raises `RuleError` (`cannot-write`)."""
     content = io.BytesIO()
-    torch.save({
-        "version": VERSION, "done": checkpoint.done, "free": _plain(checkpoint.search.free), "memory": _plain(checkpoint.search.memory),
-        "history": checkpoint.history.tensors(), "identity": dict(checkpoint.identity),
-    }, content)
+    torch.save(
+        {
+            "version": VERSION,
+            "done": checkpoint.done,
+            "free": _plain(checkpoint.search.free),
+            "memory": _plain(checkpoint.search.memory),
+            "history": checkpoint.history.tensors(),
+            "identity": dict(checkpoint.identity),
+        },
+        content,
+    )
     path = folder / f"checkpoint-{checkpoint.done:08d}.pt"
     write_atomically(path, content.getvalue())
     for old in checkpoints_in(folder)[:-KEPT]:
@@ -70,7 +77,9 @@ def load_checkpoint(folder: Path, identity: Mapping[str, object], device: torch.
     path = paths[-1]
     content = _read(path)
     then = content["identity"]
-    differing = {key: (then.get(key), identity.get(key)) for key in {**then, **identity} if then.get(key) != identity.get(key)}
+    differing = {
+        key: (then.get(key), identity.get(key)) for key in {**then, **identity} if then.get(key) != identity.get(key)
+    }
     if differing:
         raise RuleError([messages.other_checkpoint(path, differing)])
     search = Search(*({name: value.to(device) for name, value in content[part].items()} for part in ("free", "memory")))
@@ -85,5 +94,7 @@ def _read(path: Path) -> dict:
         raise RuleError([messages.damaged_checkpoint(path, reason[0] if reason else type(error).__name__)]) from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         version = content.get("version") if isinstance(content, dict) else None
-        raise RuleError([messages.damaged_checkpoint(path, f"format {version}, and this program reads format {VERSION}")])
+        raise RuleError(
+            [messages.damaged_checkpoint(path, f"format {version}, and this program reads format {VERSION}")]
+        )
     return content

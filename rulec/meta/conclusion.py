@@ -23,14 +23,33 @@ def conclude(made: Plan, done: Checkpoint, folder: Path | None, episodes: int, i
     genomes, initial = problem.parameters.genome(free, problem.fixed), problem.parameters.initial_state(free)
     retired = tuple(None if at < 0 else at for at in made.method.retired(done.search).tolist())
     scores = _scores(problem, genomes, initial, episodes)
-    ranked = [math.inf if gone is not None or not math.isfinite(s) else s for s, gone in zip(scores, retired, strict=True)]
+    ranked = [
+        math.inf if gone is not None or not math.isfinite(s) else s for s, gone in zip(scores, retired, strict=True)
+    ]
     best = min(range(len(ranked)), key=ranked.__getitem__)
     curves = _held_out(problem, genomes, initial, episodes)
-    chosen, chosen_initial = ({name: value[best].clone() for name, value in part.items()} for part in (genomes, initial))
+    chosen, chosen_initial = (
+        {name: value[best].clone() for name, value in part.items()} for part in (genomes, initial)
+    )
     bad = tuple(int(n) for n in done.history.bad_steps) if done.history.rows else (0,) * len(scores)
     paths = _write(made, done, folder, chosen, chosen_initial, best, scores, curves) if folder is not None else {}
-    return MetaResult(chosen, genomes, chosen_initial, best, scores, curves, done.history, retired, bad, done.done, problem.inner_steps,
-                      problem.seed, problem.outer.name, interrupted, paths)
+    return MetaResult(
+        chosen,
+        genomes,
+        chosen_initial,
+        best,
+        scores,
+        curves,
+        done.history,
+        retired,
+        bad,
+        done.done,
+        problem.inner_steps,
+        problem.seed,
+        problem.outer.name,
+        interrupted,
+        paths,
+    )
 
 
 def _scores(problem: Problem, genomes: Genome, initial: State, episodes: int) -> tuple[float, ...]:
@@ -42,22 +61,51 @@ def _scores(problem: Problem, genomes: Genome, initial: State, episodes: int) ->
 
 def _held_out(problem: Problem, genomes: Genome, initial: State, episodes: int) -> tuple[Curve, ...]:
     updates = tuple(sorted({0, problem.inner_steps}))
-    found = measure(problem.step, genomes, problem.task, Setting(updates, episodes, problem.batch, problem.query, problem.seed), initial)
-    return tuple(curve_of(found, member, problem.task, problem.step.network.spec) for member in range(found.accuracy.shape[1]))
+    found = measure(
+        problem.step,
+        genomes,
+        problem.task,
+        Setting(updates, episodes, problem.batch, problem.query, problem.seed),
+        initial,
+    )
+    return tuple(
+        curve_of(found, member, problem.task, problem.step.network.spec) for member in range(found.accuracy.shape[1])
+    )
 
 
-def _write(made: Plan, done: Checkpoint, folder: Path, genome: Genome, initial: State, best: int, scores: tuple[float, ...],
-           curves: tuple[Curve, ...]) -> dict[str, Path]:
+def _write(
+    made: Plan,
+    done: Checkpoint,
+    folder: Path,
+    genome: Genome,
+    initial: State,
+    best: int,
+    scores: tuple[float, ...],
+    curves: tuple[Curve, ...],
+) -> dict[str, Path]:
     problem, history = made.problem, done.history
     about: dict[str, object] = {
-        "task": problem.task.describe(), "outer": str(problem.outer), "seed": problem.seed, "steps": done.done,
-        "inner_steps": problem.inner_steps, "batch": problem.batch, "member": best, "score": _number(scores[best]),
+        "task": problem.task.describe(),
+        "outer": str(problem.outer),
+        "seed": problem.seed,
+        "steps": done.done,
+        "inner_steps": problem.inner_steps,
+        "batch": problem.batch,
+        "member": best,
+        "score": _number(scores[best]),
         "held_out": curves[best].rows(),
-        "curve": {name: [_number(v) for v in values[:, best].tolist()] if len(values) else []
-                  for name, values in (("loss", history.loss), ("accuracy", history.accuracy))},
+        "curve": {
+            name: [_number(v) for v in values[:, best].tolist()] if len(values) else []
+            for name, values in (("loss", history.loss), ("accuracy", history.accuracy))
+        },
     }
     path = save_genome(folder / "genome.safetensors", genome, problem.step, initial=initial, about=about)
-    return {"genome": path, "rule": path.with_suffix(".rule"), "history": folder / "history.jsonl", "checkpoint": checkpoints_in(folder)[-1]}
+    return {
+        "genome": path,
+        "rule": path.with_suffix(".rule"),
+        "history": folder / "history.jsonl",
+        "checkpoint": checkpoints_in(folder)[-1],
+    }
 
 
 def _number(value: float) -> float | None:

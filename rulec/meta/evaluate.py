@@ -45,7 +45,10 @@ class Curve:
     def rows(self) -> list[dict[str, object]]:
         """Return one record per number of updates."""
         names = ("updates", "accuracy", "accuracy_sd", "loss", "loss_sd")
-        return [dict(zip(names, values, strict=True)) for values in zip(*(getattr(self, name) for name in names), strict=True)]
+        return [
+            dict(zip(names, values, strict=True))
+            for values in zip(*(getattr(self, name) for name in names), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,22 @@ def evaluate(
 
 
 @torch.no_grad()
-def measure(compiled: CompiledRule, genome: Genome, task: Task, setting: Setting, initial: State | None = None) -> Measured:
+def measure(
+    compiled: CompiledRule, genome: Genome, task: Task, setting: Setting, initial: State | None = None
+) -> Measured:
     """Evaluate genomes (members, ...) side by side. Initial synapses differ between episodes, not between members."""
     check_fit(compiled, task)
     count = len(next(iter({**genome, **(initial or {})}.values()), torch.zeros(1)))
     step = replace(compiled, population=count, tasks=setting.episodes, replicas=None)
     part = "held-out" if setting.held_out else "training"
-    episode = task.episode(seed=derived_seed("evaluate", part, setting.seed), steps=setting.updates[-1], batch=setting.batch,
-                           tasks=setting.episodes, query=setting.query, held_out=setting.held_out)
+    episode = task.episode(
+        seed=derived_seed("evaluate", part, setting.seed),
+        steps=setting.updates[-1],
+        batch=setting.batch,
+        tasks=setting.episodes,
+        query=setting.query,
+        held_out=setting.held_out,
+    )
     batches = laid_out(episode, step)
     state = step.init_state(derived_seed("evaluate", "synapses", setting.seed), batch=setting.batch)
     state = with_initial(step, state, initial or {})
@@ -132,9 +143,20 @@ def measure(compiled: CompiledRule, genome: Genome, task: Task, setting: Setting
 def curve_of(measured: Measured, member: int, task: Task, network: str) -> Curve:
     """Sum up one member over the episodes."""
     accuracy, loss = measured.accuracy[:, member].double(), measured.loss[:, member].double()
-    kinds = {name: [k for k, other in enumerate(measured.names) if other == name] for name in dict.fromkeys(measured.names)}
-    return Curve(measured.updates, _mean(accuracy), _spread(accuracy), _mean(loss), _spread(loss), accuracy.shape[1], task.name, network,
-                 {name: _mean(accuracy[:, places]) for name, places in kinds.items()})
+    kinds = {
+        name: [k for k, other in enumerate(measured.names) if other == name] for name in dict.fromkeys(measured.names)
+    }
+    return Curve(
+        measured.updates,
+        _mean(accuracy),
+        _spread(accuracy),
+        _mean(loss),
+        _spread(loss),
+        accuracy.shape[1],
+        task.name,
+        network,
+        {name: _mean(accuracy[:, places]) for name, places in kinds.items()},
+    )
 
 
 def _mean(values: Tensor) -> tuple[float, ...]:
@@ -167,7 +189,9 @@ def check_fit(compiled: CompiledRule, task: Task) -> None:
     if given != own and _count(given) != _count(own):
         raise RuleError([messages.sizes_differ(network.spec, _shown(own), task.name, _shown(given), "input shape")])
     if network.output.shape[0] != task.outputs:
-        raise RuleError([messages.sizes_differ(network.spec, network.output.shape[0], task.name, task.outputs, "number of outputs")])
+        raise RuleError(
+            [messages.sizes_differ(network.spec, network.output.shape[0], task.name, task.outputs, "number of outputs")]
+        )
 
 
 def _count(shape: Sequence[int]) -> int:

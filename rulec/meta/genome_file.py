@@ -38,13 +38,22 @@ class GenomeFile:
     warnings: tuple[Diagnostic, ...] = ()
 
 
-def save_genome(path: str | Path, genome: Genome, compiled: CompiledRule, *, initial: State | None = None, about: Mapping[str, object] | None = None) -> Path:
+def save_genome(
+    path: str | Path,
+    genome: Genome,
+    compiled: CompiledRule,
+    *,
+    initial: State | None = None,
+    about: Mapping[str, object] | None = None,
+) -> Path:
     """Write one genome (without population axis) atomically, and the text of its rule beside it as `.rule`.
 
     `about` adds to the header: anything that JSON can hold. Raises `RuleError` (`cannot-write`).
     """
     path = Path(path)
-    tensors = {name: genome[name] for name in compiled.genome_spec} | {f"init({name})": value for name, value in (initial or {}).items()}
+    tensors = {name: genome[name] for name in compiled.genome_spec} | {
+        f"init({name})": value for name, value in (initial or {}).items()
+    }
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     content = {**_header(compiled), **(about or {})}
     metadata = {"format": VERSION, "about": json.dumps(content, sort_keys=True)}
@@ -55,11 +64,20 @@ def save_genome(path: str | Path, genome: Genome, compiled: CompiledRule, *, ini
 
 def _header(compiled: CompiledRule) -> dict[str, object]:
     return {
-        "rule": compiled.program.name, "rule_hash": compiled.rule_hash, "options": compiled.program.options, "network": compiled.network.spec,
-        "connections": len(compiled.network.connections), "loss": compiled.loss,
+        "rule": compiled.program.name,
+        "rule_hash": compiled.rule_hash,
+        "options": compiled.program.options,
+        "network": compiled.network.spec,
+        "connections": len(compiled.network.connections),
+        "loss": compiled.loss,
         "domains": {name: str(spec.domain) for name, spec in compiled.genome_spec.items()},
-        "provenance": {"rulec": rulec.__version__, "torch": torch.__version__, "python": platform.python_version(),
-                       "date": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])},
+        "provenance": {
+            "rulec": rulec.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        },
     }
 
 
@@ -78,8 +96,12 @@ def load_genome(path: str | Path, compiled: CompiledRule | None = None) -> Genom
     _check(path, genome, about, compiled)
     warnings = []
     if about.get("rule_hash") != compiled.rule_hash:
-        warnings.append(messages.other_rule_hash(path, str(about.get("rule_hash")), compiled.rule_hash, compiled.program.name))
-    placed = [{name: value.to(compiled.device, compiled.dtype) for name, value in part.items()} for part in (genome, initial)]
+        warnings.append(
+            messages.other_rule_hash(path, str(about.get("rule_hash")), compiled.rule_hash, compiled.program.name)
+        )
+    placed = [
+        {name: value.to(compiled.device, compiled.dtype) for name, value in part.items()} for part in (genome, initial)
+    ]
     return GenomeFile(placed[0], placed[1], about, tuple(warnings))
 
 
@@ -113,13 +135,19 @@ def _check(path: Path, genome: Genome, about: Mapping[str, object], compiled: Co
         found.add(messages.missing_from_file(path, missing, rule))
     if extra:
         found.add(messages.extra_in_file(path, extra, rule))
-    problems = [p for name, entry in spec.items() if name in genome and (p := _problem(entry, genome[name], about, compiled)) is not None]
+    problems = [
+        p
+        for name, entry in spec.items()
+        if name in genome and (p := _problem(entry, genome[name], about, compiled)) is not None
+    ]
     raising = [*found.errors, *problems]  # several entries may have the same problem, at no place in a text
     if raising:
         raise RuleError(raising)
 
 
-def _problem(entry: EntrySpec, value: torch.Tensor, about: Mapping[str, object], compiled: CompiledRule) -> Diagnostic | None:
+def _problem(
+    entry: EntrySpec, value: torch.Tensor, about: Mapping[str, object], compiled: CompiledRule
+) -> Diagnostic | None:
     if tuple(value.shape) != entry.shape:
         causes, help = _causes(entry, about, compiled)
         return messages.wrong_genome_shape(entry.name, value.shape, entry.shape, causes, help)
@@ -142,11 +170,15 @@ def _inside(entry: EntrySpec, value: torch.Tensor) -> bool:
 def _causes(entry: EntrySpec, about: Mapping[str, object], compiled: CompiledRule) -> tuple[tuple[str, ...], str]:
     """Say what probably makes the shape differ: an option, or the number of connections."""
     then, now = about.get("options"), compiled.program.options
-    differing = {name: then[name] for name in now if isinstance(then, dict) and name in then and then[name] != now[name]}
+    differing = {
+        name: then[name] for name in now if isinstance(then, dict) and name in then and then[name] != now[name]
+    }
     causes = [f"option `{name}` was {value} then and is {now[name]} now" for name, value in differing.items()]
     if entry.per_layer and about.get("connections") != len(compiled.network.connections):
-        causes.append(f"the entry is per layer: the network `{about.get('network')}` has {about.get('connections')} connections, "
-                      f"`{compiled.network.spec}` has {len(compiled.network.connections)}")
+        causes.append(
+            f"the entry is per layer: the network `{about.get('network')}` has {about.get('connections')} connections, "
+            f"`{compiled.network.spec}` has {len(compiled.network.connections)}"
+        )
     if differing:
         settings = ", ".join(f"{json.dumps(name)}: {value!r}" for name, value in differing.items())
         return tuple(causes), f"compile with `options={{{settings}}}`"

@@ -22,113 +22,220 @@ def _suggest(name: str, candidates: Sequence[str], otherwise: str) -> str:
 
 
 def unknown_outer(name: str, known: Sequence[str]) -> Diagnostic:
-    return Diagnostic("unknown-outer", f"there is no outer step `{name}`", notes=(f"known: {_listing(known)}",),
-                      help=_suggest(name, known, "name one of these, or one of a file: `steps.rule:NAME`"))
+    return Diagnostic(
+        "unknown-outer",
+        f"there is no outer step `{name}`",
+        notes=(f"known: {_listing(known)}",),
+        help=_suggest(name, known, "name one of these, or one of a file: `steps.rule:NAME`"),
+    )
 
 
 def other_inner_rule(span: Span, outer: str, inner: str, compiled: str) -> Diagnostic:
-    return Diagnostic("other-inner-rule", f"outer `{outer}` trains the rule `{inner}`, but `{compiled}` was compiled", span, f"`{inner}` is named here",
-                      help=f"compile `{inner}`, or write `inner rule for ...`, which trains any rule")
+    return Diagnostic(
+        "other-inner-rule",
+        f"outer `{outer}` trains the rule `{inner}`, but `{compiled}` was compiled",
+        span,
+        f"`{inner}` is named here",
+        help=f"compile `{inner}`, or write `inner rule for ...`, which trains any rule",
+    )
 
 
 def option_differs(span: Span, name: str, wanted: object, compiled: object) -> Diagnostic:
-    return Diagnostic("option-differs", f"the outer step wants `{name} = {wanted}`, but the rule was compiled with `{name} = {compiled}`", span,
-                      "options are fixed when a rule is compiled", help=f"compile with `options={{\"{name}\": {wanted!r}}}`")
+    return Diagnostic(
+        "option-differs",
+        f"the outer step wants `{name} = {wanted}`, but the rule was compiled with `{name} = {compiled}`",
+        span,
+        "options are fixed when a rule is compiled",
+        help=f'compile with `options={{"{name}": {wanted!r}}}`',
+    )
 
 
 def plus_not_available(span: Span, outer: str) -> Diagnostic:
-    return Diagnostic("not-available-yet", f"the `plus` terms of outer `{outer}` are not available yet", span, "understood, but cannot be run",
-                      help="leave the term out")
+    return Diagnostic(
+        "not-available-yet",
+        f"the `plus` terms of outer `{outer}` are not available yet",
+        span,
+        "understood, but cannot be run",
+        help="leave the term out",
+    )
 
 
 def nothing_to_learn(span: Span, rule: str) -> Diagnostic:
-    return Diagnostic("nothing-to-learn", f"rule `{rule}` has no genome, so `meta genome` has nothing to learn", span,
-                      help="give the rule a `genome` section, or write `meta init(w)`")
+    return Diagnostic(
+        "nothing-to-learn",
+        f"rule `{rule}` has no genome, so `meta genome` has nothing to learn",
+        span,
+        help="give the rule a `genome` section, or write `meta init(w)`",
+    )
 
 
 def unknown_meta_entry(span: Span, name: str, known: Sequence[str]) -> Diagnostic:
-    return Diagnostic("unknown-meta-parameter", f"the compiled rule has no genome entry `{name}`", span, "not an entry",
-                      notes=(f"its entries are {_listing(known)}",), help=_suggest(name, known, "name one of these"))
+    return Diagnostic(
+        "unknown-meta-parameter",
+        f"the compiled rule has no genome entry `{name}`",
+        span,
+        "not an entry",
+        notes=(f"its entries are {_listing(known)}",),
+        help=_suggest(name, known, "name one of these"),
+    )
 
 
 def unknown_initial(span: Span, name: str, known: Sequence[str]) -> Diagnostic:
-    return Diagnostic("unknown-initial", f"the compiled rule has no synapse state `{name}` whose initial value could be learned", span,
-                      "not a synapse state", notes=(f"its states are {_listing(known)}",), help=_suggest(name, known, "name one of these"))
+    return Diagnostic(
+        "unknown-initial",
+        f"the compiled rule has no synapse state `{name}` whose initial value could be learned",
+        span,
+        "not a synapse state",
+        notes=(f"its states are {_listing(known)}",),
+        help=_suggest(name, known, "name one of these"),
+    )
 
 
 def error_has_no_gradient(span: Span, method: str) -> Diagnostic:
-    return Diagnostic("error-has-no-gradient", f"`error` is flat almost everywhere, so `{method}` finds no gradient", span, "`minimize error` is asked for here",
-                      help="write `minimize loss on query`, or `through cma` with `by cma(sigma = 0.3)`")
+    return Diagnostic(
+        "error-has-no-gradient",
+        f"`error` is flat almost everywhere, so `{method}` finds no gradient",
+        span,
+        "`minimize error` is asked for here",
+        help="write `minimize loss on query`, or `through cma` with `by cma(sigma = 0.3)`",
+    )
 
 
 def checkpoint_misplaced(span: Span, method: str) -> Diagnostic:
-    return Diagnostic("checkpoint-misplaced", f"`{method}` keeps no inner loop in memory, so `with checkpoint` has no meaning", span,
-                      help="remove `with checkpoint`")
+    return Diagnostic(
+        "checkpoint-misplaced",
+        f"`{method}` keeps no inner loop in memory, so `with checkpoint` has no meaning",
+        span,
+        help="remove `with checkpoint`",
+    )
 
 
 def unexpected_argument(span: Span, name: str) -> Diagnostic:
-    return Diagnostic("unexpected-argument", f"`{name}` takes no values without a name", span, "a value without a name", help="name it, or remove it")
+    return Diagnostic(
+        "unexpected-argument",
+        f"`{name}` takes no values without a name",
+        span,
+        "a value without a name",
+        help="name it, or remove it",
+    )
 
 
 def unknown_optimizer(span: Span, name: str, known: Sequence[str], method: str) -> Diagnostic:
-    return Diagnostic("unknown-optimizer", f"`{name}` cannot be the outer optimiser of `through {method}`", span, "not available here",
-                      notes=(f"available: {_listing(known)}",), help=_suggest(name, known, f"write `by {known[0]}(...)`"))
+    return Diagnostic(
+        "unknown-optimizer",
+        f"`{name}` cannot be the outer optimiser of `through {method}`",
+        span,
+        "not available here",
+        notes=(f"available: {_listing(known)}",),
+        help=_suggest(name, known, f"write `by {known[0]}(...)`"),
+    )
 
 
 def not_positive(span: Span | None, name: str, value: object) -> Diagnostic:
-    return Diagnostic("not-positive", f"`{name}` cannot be {value!r}", span, "a positive number is needed" if span else "", help=f"give `{name}` a positive number")
+    return Diagnostic(
+        "not-positive",
+        f"`{name}` cannot be {value!r}",
+        span,
+        "a positive number is needed" if span else "",
+        help=f"give `{name}` a positive number",
+    )
 
 
 def not_below_one(span: Span, name: str, value: object) -> Diagnostic:
-    return Diagnostic("not-below-one", f"`{name}` cannot be {value!r}", span, "a running mean keeps less than everything", help=f"give `{name}` a number below 1")
+    return Diagnostic(
+        "not-below-one",
+        f"`{name}` cannot be {value!r}",
+        span,
+        "a running mean keeps less than everything",
+        help=f"give `{name}` a number below 1",
+    )
 
 
 def population_too_small(span: Span, value: object) -> Diagnostic:
-    return Diagnostic("population-too-small", f"a generation cannot have {value!r} candidates", span, "too few to learn from", help="give `population` a whole number from 2")
+    return Diagnostic(
+        "population-too-small",
+        f"a generation cannot have {value!r} candidates",
+        span,
+        "too few to learn from",
+        help="give `population` a whole number from 2",
+    )
 
 
 def tasks_differ(span: Span, outer: str, wanted: int, compiled: int) -> Diagnostic:
-    return Diagnostic("tasks-differ", f"outer `{outer}` asks for {wanted} tasks at once, but the rule was compiled for {compiled}", span, f"`tasks = {wanted}`",
-                      help=f"compile with `tasks={wanted}`, or without `tasks`")
+    return Diagnostic(
+        "tasks-differ",
+        f"outer `{outer}` asks for {wanted} tasks at once, but the rule was compiled for {compiled}",
+        span,
+        f"`tasks = {wanted}`",
+        help=f"compile with `tasks={wanted}`, or without `tasks`",
+    )
 
 
 # --- Calls -----------------------------------------------------------------------------------
 
 
 def wrong_number(name: str, value: object, least: int) -> Diagnostic:
-    return Diagnostic("wrong-count", f"`{name}` cannot be {value!r}", notes=(f"it is a whole number from {least}",), help=f"give `{name}` a whole number from {least}")
+    return Diagnostic(
+        "wrong-count",
+        f"`{name}` cannot be {value!r}",
+        notes=(f"it is a whole number from {least}",),
+        help=f"give `{name}` a whole number from {least}",
+    )
 
 
 def sizes_differ(network: str, expected: object, task: str, given: object, what: str) -> Diagnostic:
-    return Diagnostic("task-does-not-fit", f"the network `{network}` has {what} {expected}, but the task `{task}` has {given}",
-                      help=f"compile for a network whose {what} is {given}")
+    return Diagnostic(
+        "task-does-not-fit",
+        f"the network `{network}` has {what} {expected}, but the task `{task}` has {given}",
+        help=f"compile for a network whose {what} is {given}",
+    )
 
 
 def wrong_start(name: str, given: Sequence[int], expected: Sequence[int]) -> Diagnostic:
-    return Diagnostic("wrong-shape", f"`{name}` of the given genome has shape {list(given)}, not {list(expected)}",
-                      help="give one genome, or one per member: start from `step.init_genome(seed=0)`")
+    return Diagnostic(
+        "wrong-shape",
+        f"`{name}` of the given genome has shape {list(given)}, not {list(expected)}",
+        help="give one genome, or one per member: start from `step.init_genome(seed=0)`",
+    )
 
 
 def missing_genome_entry(name: str, given: Sequence[str]) -> Diagnostic:
-    return Diagnostic("missing-entry", f"the genome has no entry `{name}`", notes=(f"it has {_listing(given)}",), help="start from `step.init_genome(seed=0)`")
+    return Diagnostic(
+        "missing-entry",
+        f"the genome has no entry `{name}`",
+        notes=(f"it has {_listing(given)}",),
+        help="start from `step.init_genome(seed=0)`",
+    )
 
 
 def all_retired(steps: Sequence[int], patience: int) -> Diagnostic:
-    return Diagnostic("all-members-diverged", "no genome is left: the loss or the gradient of every member stopped being finite",
-                      notes=(f"given up at meta-step {', '.join(map(str, steps))}, each after {patience} such steps in a row",),
-                      help="lower `lr`, use fewer inner steps, or normalise in the rule")
+    return Diagnostic(
+        "all-members-diverged",
+        "no genome is left: the loss or the gradient of every member stopped being finite",
+        notes=(f"given up at meta-step {', '.join(map(str, steps))}, each after {patience} such steps in a row",),
+        help="lower `lr`, use fewer inner steps, or normalise in the rule",
+    )
 
 
 def no_updates(value: object) -> Diagnostic:
-    return Diagnostic("wrong-updates", f"`updates` cannot be {value!r}", notes=("it lists numbers of weight updates, from 0",), help="write `updates=(0, 1, 5, 10)`")
+    return Diagnostic(
+        "wrong-updates",
+        f"`updates` cannot be {value!r}",
+        notes=("it lists numbers of weight updates, from 0",),
+        help="write `updates=(0, 1, 5, 10)`",
+    )
 
 
 # --- Checkpoints -----------------------------------------------------------------------------
 
 
 def no_checkpoint_found(folder: Path) -> Diagnostic:
-    return Diagnostic("no-checkpoint", f"there is no run to resume in {folder}", notes=("no file `checkpoint-*.pt` is there",),
-                      help="start one: leave `resume` out")
+    return Diagnostic(
+        "no-checkpoint",
+        f"there is no run to resume in {folder}",
+        notes=("no file `checkpoint-*.pt` is there",),
+        help="start one: leave `resume` out",
+    )
 
 
 def folder_missing(what: str) -> Diagnostic:
@@ -136,18 +243,31 @@ def folder_missing(what: str) -> Diagnostic:
 
 
 def folder_in_use(folder: Path) -> Diagnostic:
-    return Diagnostic("folder-in-use", f"{folder} holds another run", notes=("it has checkpoints, and they would be overwritten",),
-                      help="continue it with `resume=True`, or choose another folder")
+    return Diagnostic(
+        "folder-in-use",
+        f"{folder} holds another run",
+        notes=("it has checkpoints, and they would be overwritten",),
+        help="continue it with `resume=True`, or choose another folder",
+    )
 
 
 def damaged_checkpoint(path: Path, reason: str) -> Diagnostic:
-    return Diagnostic("damaged-checkpoint", f"{path} cannot be read as a checkpoint", notes=(reason,), help=f"delete {path.name}: the one before it is used then")
+    return Diagnostic(
+        "damaged-checkpoint",
+        f"{path} cannot be read as a checkpoint",
+        notes=(reason,),
+        help=f"delete {path.name}: the one before it is used then",
+    )
 
 
 def other_checkpoint(path: Path, differences: Mapping[str, tuple[object, object]]) -> Diagnostic:
     notes = tuple(f"{name}: {then} in the checkpoint, {now} now" for name, (then, now) in differences.items())
-    return Diagnostic("other-run", f"{path} belongs to another run: {_listing(differences)} differ", notes=notes,
-                      help="repeat the call that began it, or choose another folder")
+    return Diagnostic(
+        "other-run",
+        f"{path} belongs to another run: {_listing(differences)} differ",
+        notes=notes,
+        help="repeat the call that began it, or choose another folder",
+    )
 
 
 def cannot_write(path: Path, reason: str) -> Diagnostic:
@@ -158,40 +278,81 @@ def cannot_write(path: Path, reason: str) -> Diagnostic:
 
 
 def no_genome_file(path: Path) -> Diagnostic:
-    return Diagnostic("no-genome-file", f"there is no file {path}", help="give the path of a `.safetensors` file that meta-training wrote")
+    return Diagnostic(
+        "no-genome-file",
+        f"there is no file {path}",
+        help="give the path of a `.safetensors` file that meta-training wrote",
+    )
 
 
 def not_a_genome_file(path: Path, reason: str) -> Diagnostic:
-    return Diagnostic("not-a-genome-file", f"{path} is not a genome file", notes=(reason,), help="give a `.safetensors` file that `save_genome` wrote")
+    return Diagnostic(
+        "not-a-genome-file",
+        f"{path} is not a genome file",
+        notes=(reason,),
+        help="give a `.safetensors` file that `save_genome` wrote",
+    )
 
 
 def unknown_version(path: Path, version: str, known: str) -> Diagnostic:
-    return Diagnostic("unknown-genome-version", f"{path} has format {version}, and this program reads format {known}", help="read it with the release that wrote it")
+    return Diagnostic(
+        "unknown-genome-version",
+        f"{path} has format {version}, and this program reads format {known}",
+        help="read it with the release that wrote it",
+    )
 
 
 def missing_from_file(path: Path, names: Sequence[str], rule: str) -> Diagnostic:
-    return Diagnostic("missing-genome-entries", f"{path} lacks {_listing(names)}", notes=(f"rule `{rule}` needs them",), help=f"give a genome of `{rule}`")
+    return Diagnostic(
+        "missing-genome-entries",
+        f"{path} lacks {_listing(names)}",
+        notes=(f"rule `{rule}` needs them",),
+        help=f"give a genome of `{rule}`",
+    )
 
 
 def extra_in_file(path: Path, names: Sequence[str], rule: str) -> Diagnostic:
-    return Diagnostic("extra-genome-entries", f"{path} has {_listing(names)}, which rule `{rule}` has not", help=f"give a genome of `{rule}`")
+    return Diagnostic(
+        "extra-genome-entries",
+        f"{path} has {_listing(names)}, which rule `{rule}` has not",
+        help=f"give a genome of `{rule}`",
+    )
 
 
-def wrong_genome_shape(name: str, given: Sequence[int], expected: Sequence[int], causes: tuple[str, ...], help: str) -> Diagnostic:
-    return Diagnostic("wrong-genome-shape", f"`{name}` has shape {list(given)} in the file, but the compiled rule needs {list(expected)}", notes=causes, help=help)
+def wrong_genome_shape(
+    name: str, given: Sequence[int], expected: Sequence[int], causes: tuple[str, ...], help: str
+) -> Diagnostic:
+    return Diagnostic(
+        "wrong-genome-shape",
+        f"`{name}` has shape {list(given)} in the file, but the compiled rule needs {list(expected)}",
+        notes=causes,
+        help=help,
+    )
 
 
 def outside_its_domain(name: str, domain: str) -> Diagnostic:
-    return Diagnostic("outside-domain", f"`{name}` lies outside its domain in the file", notes=(f"it must be {domain}",), help="give a genome that was learned in this domain")
+    return Diagnostic(
+        "outside-domain",
+        f"`{name}` lies outside its domain in the file",
+        notes=(f"it must be {domain}",),
+        help="give a genome that was learned in this domain",
+    )
 
 
 def not_finite(name: str) -> Diagnostic:
-    return Diagnostic("not-finite", f"`{name}` is not finite in the file", help="give a genome from before the divergence")
+    return Diagnostic(
+        "not-finite", f"`{name}` is not finite in the file", help="give a genome from before the divergence"
+    )
 
 
 def other_rule_hash(path: Path, then: str, now: str, rule: str) -> Diagnostic:
-    return Diagnostic("other-rule-text", f"{path} was learned with another text of rule `{rule}`", notes=(f"hash {then} then, {now} now", "names and shapes agree"),
-                      help=f"compare with the text beside it: {path.with_suffix('.rule').name}", severity="warning")
+    return Diagnostic(
+        "other-rule-text",
+        f"{path} was learned with another text of rule `{rule}`",
+        notes=(f"hash {then} then, {now} now", "names and shapes agree"),
+        help=f"compare with the text beside it: {path.with_suffix('.rule').name}",
+        severity="warning",
+    )
 
 
 def tensorboard_missing() -> Diagnostic:

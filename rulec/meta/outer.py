@@ -26,7 +26,9 @@ def outer_from(outer: str | Outer, compiled: CompiledRule, options: Mapping[str,
     found = Diagnostics()
     library, name = _library(outer, compiled, found)
     if name not in library.outers:
-        raise RuleError([messages.unknown_outer(name, list(dict.fromkeys([*library.outers, *shipped_outers().outers])))])
+        raise RuleError(
+            [messages.unknown_outer(name, list(dict.fromkeys([*library.outers, *shipped_outers().outers])))]
+        )
     checked = check_outer(library.outers[name], library.rules, found, options)
     found.raise_errors()
     assert checked is not None

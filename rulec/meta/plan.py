@@ -41,8 +41,19 @@ class Plan:
 
 
 def plan(
-    compiled: CompiledRule, task: str | Task, outer: str | Outer, options: Mapping[str, OptionValue] | None, start: Genome | None, *,
-    steps: int | None, seed: int, batch: int | None, query: int | None, inner_steps: int | None, lr: float | None, clip: float | None,
+    compiled: CompiledRule,
+    task: str | Task,
+    outer: str | Outer,
+    options: Mapping[str, OptionValue] | None,
+    start: Genome | None,
+    *,
+    steps: int | None,
+    seed: int,
+    batch: int | None,
+    query: int | None,
+    inner_steps: int | None,
+    lr: float | None,
+    clip: float | None,
     patience: int,
 ) -> Plan:
     """Check and settle everything. Raises `RuleError`."""
@@ -58,12 +69,25 @@ def plan(
     genome = _started(start, step, outer, seed)
     parameters = parameters_of(outer, step)
     problem = Problem(
-        step, task, outer, parameters, genome, seed, _count("inner_steps", outer.steps if inner_steps is None else inner_steps, 0),
-        _count("batch", _chosen(batch, outer, "batch", BATCH), 1), None if query is None else _count("query", query, 1),
+        step,
+        task,
+        outer,
+        parameters,
+        genome,
+        seed,
+        _count("inner_steps", outer.steps if inner_steps is None else inner_steps, 0),
+        _count("batch", _chosen(batch, outer, "batch", BATCH), 1),
+        None if query is None else _count("query", query, 1),
     )
     free = parameters.free(genome, shared_initial(step, parameters.initial, derived_seed("initial", seed)))
     count = _count("steps", _chosen(steps, outer, "generations", STEPS), 0)
-    return Plan(problem, method, {name: value.detach() for name, value in free.items()}, count, _identity(problem, clip, patience, genome))
+    return Plan(
+        problem,
+        method,
+        {name: value.detach() for name, value in free.items()},
+        count,
+        _identity(problem, clip, patience, genome),
+    )
 
 
 def _chosen(given: OptionValue | None, outer: Outer, name: str, default: OptionValue) -> OptionValue:
@@ -94,11 +118,24 @@ def _identity(problem: Problem, clip: float, patience: int, genome: Genome) -> d
     step = problem.step
     network = hashlib.sha256(repr((step.network.layers, step.network.connections)).encode()).hexdigest()[:12]
     parts: dict[str, object] = {
-        "rule": step.program.name, "rule hash": step.rule_hash, "options": json.dumps(step.program.options, sort_keys=True),
-        "network": f"{step.network.spec} ({network})", "loss": step.loss, "population": step.population, "tasks": step.tasks,
-        "replicas": step.replicas, "dtype": step.dtype, "task": json.dumps(problem.task.describe(), sort_keys=True, default=str),
-        "outer": problem.outer, "seed": problem.seed, "inner_steps": problem.inner_steps, "batch": problem.batch, "query": problem.query,
-        "clip": clip if math.isfinite(clip) else "none", "patience": patience, "start": _digest(genome),
+        "rule": step.program.name,
+        "rule hash": step.rule_hash,
+        "options": json.dumps(step.program.options, sort_keys=True),
+        "network": f"{step.network.spec} ({network})",
+        "loss": step.loss,
+        "population": step.population,
+        "tasks": step.tasks,
+        "replicas": step.replicas,
+        "dtype": step.dtype,
+        "task": json.dumps(problem.task.describe(), sort_keys=True, default=str),
+        "outer": problem.outer,
+        "seed": problem.seed,
+        "inner_steps": problem.inner_steps,
+        "batch": problem.batch,
+        "query": problem.query,
+        "clip": clip if math.isfinite(clip) else "none",
+        "patience": patience,
+        "start": _digest(genome),
     }
     return {name: str(value) for name, value in parts.items()}
 

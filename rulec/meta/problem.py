@@ -15,7 +15,9 @@ from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.semantics.typed import Outer
 from rulec.tasks.task import Task
 
-Carry = Callable[[CompiledRule, Genome, State, Tensor, Tensor], State]  # one weight update, as a method differentiates it
+Carry = Callable[
+    [CompiledRule, Genome, State, Tensor, Tensor], State
+]  # one weight update, as a method differentiates it
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,13 @@ class Problem:
 
     def batches(self, number: int) -> Batches:
         """Draw the data of meta-step `number`."""
-        episode = self.task.episode(seed=derived_seed("episode", self.seed, number), steps=self.inner_steps, batch=self.batch,
-                                    tasks=self.step.tasks or 1, query=self.query)
+        episode = self.task.episode(
+            seed=derived_seed("episode", self.seed, number),
+            steps=self.inner_steps,
+            batch=self.batch,
+            tasks=self.step.tasks or 1,
+            query=self.query,
+        )
         return laid_out(episode, self.step)
 
     def start(self, free: Free, number: int) -> State:

@@ -37,6 +37,15 @@ class MetaResult:
 
     def rows(self) -> list[dict[str, object]]:
         """Return one record per member, for a table."""
-        return [{"member": k, "best": k == self.best, "meta-train score": score, f"held-out accuracy @{self.inner_steps}": curve.at(self.inner_steps),
-                 "sd": curve.accuracy_sd[curve.updates.index(self.inner_steps)], "bad steps": self.bad_steps[k], "retired at": self.retired[k]}
-                for k, (score, curve) in enumerate(zip(self.scores, self.held_out, strict=True))]
+        return [
+            {
+                "member": k,
+                "best": k == self.best,
+                "meta-train score": score,
+                f"held-out accuracy @{self.inner_steps}": curve.at(self.inner_steps),
+                "sd": curve.accuracy_sd[curve.updates.index(self.inner_steps)],
+                "bad steps": self.bad_steps[k],
+                "retired at": self.retired[k],
+            }
+            for k, (score, curve) in enumerate(zip(self.scores, self.held_out, strict=True))
+        ]

@@ -91,8 +91,21 @@ def meta_train(
 
     Raises `RuleError` for everything that does not fit, and if no member is left (`all-members-diverged`).
     """
-    made = plan(compiled, task, outer, options, start, steps=steps, seed=seed, batch=batch, query=query, inner_steps=inner_steps,
-                lr=lr, clip=clip, patience=patience)
+    made = plan(
+        compiled,
+        task,
+        outer,
+        options,
+        start,
+        steps=steps,
+        seed=seed,
+        batch=batch,
+        query=query,
+        inner_steps=inner_steps,
+        lr=lr,
+        clip=clip,
+        patience=patience,
+    )
     folder = _folder(out, resume, tensorboard)
     with ExitStack() as stack:
         events = stack.enter_context(event_writer(folder)) if tensorboard and folder is not None else None
@@ -139,8 +152,16 @@ def _run(made: Plan, begun: Checkpoint, folder: Path | None, habits: Habits, int
             history.held_out_at.append(done)
             history.held_out_rows.append(shown)
         if habits.progress is not None and (_due(done, habits.log_every) or done == made.steps):
-            habits.progress(Progress(done, made.steps, row.loss.tolist(), row.accuracy.tolist(), None if shown is None else shown[1].tolist(),
-                                     time.monotonic() - started))
+            habits.progress(
+                Progress(
+                    done,
+                    made.steps,
+                    row.loss.tolist(),
+                    row.accuracy.tolist(),
+                    None if shown is None else shown[1].tolist(),
+                    time.monotonic() - started,
+                )
+            )
         if habits.events is not None and (_due(done, habits.log_every) or shown is not None):
             write_row(habits.events, history.record(done - 1))
         if folder is not None and _due(done, habits.save_every) and done < made.steps:

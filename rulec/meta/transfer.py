@@ -38,5 +38,7 @@ def transfer_table(
         task = task_from(named)
         network = net if isinstance(net, Network) else network_from(net, task.input_shape, task.outputs)
         other = replace(compiled, network=network, loss=task.loss)
-        curves.append(evaluate(other, genome, task, updates=updates, episodes=episodes, batch=batch, query=query, seed=seed))
+        curves.append(
+            evaluate(other, genome, task, updates=updates, episodes=episodes, batch=batch, query=query, seed=seed)
+        )
     return curves

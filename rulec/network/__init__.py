@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Layer", "Network", "network_from", "parse_spec", "render_network"]
 
 
-def network_from(spec_or_module: str | nn.Module | Network, input_shape: Shape | None = None,
-                 outputs: int | None = None) -> Network:
+def network_from(
+    spec_or_module: str | nn.Module | Network, input_shape: Shape | None = None, outputs: int | None = None
+) -> Network:
     """Return the network of a spec, of a module (for inputs of `input_shape`, no batch axis), or as given.
 
     `input_shape` and `outputs` are the task's; a spec may leave its input and output layers to them. Raises

@@ -108,8 +108,11 @@ def _versions(value: Any) -> tuple[int, ...]:
 def _aliases(node: fx.Node, known: Mapping[fx.Node, Any]) -> list[fx.Node]:
     """Return the nodes that share memory with a node's value."""
     storages = {one.untyped_storage()._cdata for one in _tensors(known[node])}
-    return [other for other, value in known.items()
-            if any(one.untyped_storage()._cdata in storages for one in _tensors(value))]
+    return [
+        other
+        for other, value in known.items()
+        if any(one.untyped_storage()._cdata in storages for one in _tensors(value))
+    ]
 
 
 def _tensors(value: Any) -> list[Tensor]:

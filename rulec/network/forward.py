@@ -54,7 +54,8 @@ def _neurons(layer: Layer, parameters: Mapping[str, Tensor], z: Tensor) -> Tenso
         z = normalise(layer.norm, z)
         if layer.norm.affine:
             z = z * _per_channel(parameters[f"{layer.name}.scale"], z) + _per_channel(
-                parameters[f"{layer.name}.shift"], z)
+                parameters[f"{layer.name}.shift"], z
+            )
     return _ACTIVATIONS[layer.activation](z)
 
 

@@ -132,8 +132,10 @@ def _same(step: Step) -> Signal:
 
 def _dropout(step: Step) -> Signal:
     if step.setting("training", True) and step.setting("p", 0.5) > 0:
-        raise Unmappable(f"it drops values at random, p = {step.setting('p', 0.5):g}",
-                         "set `p=0`, or call `.eval()` on it before tracing")
+        raise Unmappable(
+            f"it drops values at random, p = {step.setting('p', 0.5):g}",
+            "set `p=0`, or call `.eval()` on it before tracing",
+        )
     return step.signal
 
 
@@ -159,9 +161,7 @@ def _pool(step: Step, kind: str, count_include_pad: bool) -> Signal:
     kernel, padding = _pair(step.setting("kernel_size")), _pair(step.setting("padding", 0))
     stride = step.setting("stride")
     stride = kernel if stride is None or stride == [] else _pair(stride)
-    pooled = step.draft.through(
-        step.signal, lambda path: Pool(path, kind, kernel, stride, padding, count_include_pad)
-    )
+    pooled = step.draft.through(step.signal, lambda path: Pool(path, kind, kernel, stride, padding, count_include_pad))
     if pooled.shape != step.shape:
         raise Unmappable("it rounds the number of windows up", "use `ceil_mode=False`")
     return pooled
@@ -181,8 +181,10 @@ def _adaptive_pool(step: Step, kind: str) -> Signal:
     _need_rank(step, 3, "give it channels, height and width")
     before, after = step.signal.shape[1:], step.shape[1:]
     if any(old % new for old, new in zip(before, after, strict=True)):
-        raise Unmappable(f"{before[0]}x{before[1]} places do not divide evenly into {after[0]}x{after[1]}",
-                         "use an `output_size` that divides the height and the width")
+        raise Unmappable(
+            f"{before[0]}x{before[1]} places do not divide evenly into {after[0]}x{after[1]}",
+            "use an `output_size` that divides the height and the width",
+        )
     kernel = (before[0] // after[0], before[1] // after[1])
     return step.draft.through(step.signal, lambda path: Pool(path, kind, kernel, kernel))
 
@@ -211,8 +213,10 @@ def _reshape(step: Step) -> Signal:
         return step.draft.through(step.signal, Flatten)
     if [size for size in step.shape if size > 1] == [size for size in shape if size > 1]:
         return step.signal
-    raise Unmappable("it is neither a flattening nor the same shape",
-                     "flatten to one axis, or give the data to the network in its final shape")
+    raise Unmappable(
+        "it is neither a flattening nor the same shape",
+        "flatten to one axis, or give the data to the network in its final shape",
+    )
 
 
 def _pad(step: Step) -> Signal:
@@ -259,10 +263,21 @@ def _pair(value: Any) -> Pair:
 
 
 _OPERATIONS: dict[str, Callable[[Step], Signal]] = {
-    "linear": _linear, "conv": _conv,
-    "batch": _norm, "layer": _norm, "group": _norm, "instance": _norm,
-    "same": _same, "dropout": _dropout,
-    "max_pool": _max_pool, "avg_pool": _avg_pool,
-    "adaptive_avg_pool": _adaptive_avg_pool, "adaptive_max_pool": _adaptive_max_pool,
-    "mean": _mean, "reshape": _reshape, "pad": _pad, "add": _add, "cat": _cat,
+    "linear": _linear,
+    "conv": _conv,
+    "batch": _norm,
+    "layer": _norm,
+    "group": _norm,
+    "instance": _norm,
+    "same": _same,
+    "dropout": _dropout,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "adaptive_avg_pool": _adaptive_avg_pool,
+    "adaptive_max_pool": _adaptive_max_pool,
+    "mean": _mean,
+    "reshape": _reshape,
+    "pad": _pad,
+    "add": _add,
+    "cat": _cat,
 }

@@ -21,8 +21,9 @@ from rulec.source import RuleError
 __all__ = ["forward", "initial_parameters", "parameters_from", "parameters_to"]
 
 
-def initial_parameters(network: Network, generator: torch.Generator | None = None,
-                       dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+def initial_parameters(
+    network: Network, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
     """Draw weights from normal(0, 1 / sqrt(fan_in)); biases and shifts are 0, scales 1.
 
     The tensors live on the device of `generator`.
@@ -45,8 +46,9 @@ def initial_parameters(network: Network, generator: torch.Generator | None = Non
 
 def parameters_from(module: nn.Module, network: Network) -> dict[str, Tensor]:
     """Copy the parameters of the module that `network` was traced from; raise `RuleError` for another module."""
-    return {name: tensor.detach().clone(memory_format=torch.contiguous_format)
-            for name, tensor in _views(module, network)}
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in _views(module, network)
+    }
 
 
 def parameters_to(module: nn.Module, network: Network, parameters: Mapping[str, Tensor]) -> None:
@@ -63,8 +65,10 @@ def _views(module: nn.Module, network: Network) -> Iterator[tuple[str, Tensor]]:
         yield f"{connection.name}.weight", weight.T if isinstance(connection.weights, Dense) else weight
         if connection.bias:
             assert connection.weights is not None
-            yield (f"{connection.name}.bias",
-                   _parameter(module, connection.module, "bias", (connection.weights.outputs,)))
+            yield (
+                f"{connection.name}.bias",
+                _parameter(module, connection.module, "bias", (connection.weights.outputs,)),
+            )
     for layer in _affine_layers(network):
         assert layer.norm is not None
         shape = norm_shape(layer.norm, layer.shape)

@@ -64,8 +64,7 @@ def weighted_shape(weights: Weights, shape: Shape) -> Shape:
     """Return the shape of what `weights` make of an input of `shape`."""
     if isinstance(weights, Dense):
         return (weights.outputs,)
-    return (weights.outputs,
-            *_windows(shape, weights.kernel, weights.stride, weights.padding, weights.dilation))
+    return (weights.outputs, *_windows(shape, weights.kernel, weights.stride, weights.padding, weights.dilation))
 
 
 def weights_shape(weights: Weights) -> Shape:

@@ -134,8 +134,7 @@ def _check_calls(trace: _Trace) -> None:
             found.append(_unsupported(node, trace))
         elif is_altered(module):
             what, reason = name_call(node, trace.modules), "hooks or parametrisations change what it computes"
-            found.append(
-                messages.unsupported_setting(what, reason, describe_call(node), "remove them before tracing"))
+            found.append(messages.unsupported_setting(what, reason, describe_call(node), "remove them before tracing"))
     _raise(found)
 
 
@@ -204,8 +203,9 @@ def _map(trace: _Trace, values: Values, input_shape: Shape) -> Network:
     return draft.finish(signals[result], trace.name.strip("`"))
 
 
-def _apply(node: fx.Node, call: Call, draft: Draft, signals: Mapping[fx.Node, Signal], values: Values,
-           trace: _Trace) -> Signal:
+def _apply(
+    node: fx.Node, call: Call, draft: Draft, signals: Mapping[fx.Node, Signal], values: Values, trace: _Trace
+) -> Signal:
     value = values.of[node]
     for one in call.inputs:
         if call.kind != "reshape":
@@ -218,8 +218,13 @@ def _apply(node: fx.Node, call: Call, draft: Draft, signals: Mapping[fx.Node, Si
             raise Unmappable("it changes the type of the numbers", "keep one type throughout")
         signal = apply_call(step)
     except Unmappable as error:
-        raise RuleError([messages.unsupported_setting(
-            name_call(node, trace.modules), error.reason, describe_call(node), error.help)]) from error
+        raise RuleError(
+            [
+                messages.unsupported_setting(
+                    name_call(node, trace.modules), error.reason, describe_call(node), error.help
+                )
+            ]
+        ) from error
     if call.kind != "reshape":
         _check_shape(node, signal, value, trace)
     return signal
@@ -229,9 +234,16 @@ def _check_shape(node: fx.Node, signal: Signal, value: torch.Tensor, trace: _Tra
     """Report values with axes of size one that were added or lost and not put right before they are used."""
     if tuple(value.shape) != (BATCH, *signal.shape):
         found, meant = messages.render_shape(value.shape[1:]) or "one number", messages.render_shape(signal.shape)
-        raise RuleError([messages.unsupported_setting(
-            name_call(node, trace.modules), f"a value of shape {found} stands where the layers have {meant}",
-            describe_call(node), "flatten to features, or keep channels, height and width")])
+        raise RuleError(
+            [
+                messages.unsupported_setting(
+                    name_call(node, trace.modules),
+                    f"a value of shape {found} stands where the layers have {meant}",
+                    describe_call(node),
+                    "flatten to features, or keep channels, height and width",
+                )
+            ]
+        )
 
 
 def _uses(trace: _Trace, constants: Mapping[fx.Node, Any]) -> Counter[fx.Node]:

@@ -73,7 +73,16 @@ class _Drawing:
     def draw(self, axes: Axes, name: str, doc: str) -> None:
         self.axes = axes
         title = axes.text(0.22, -0.4, name, fontsize=14, fontweight="bold", color=_INK)
-        axes.annotate(doc, (1, 0), xycoords=title, xytext=(10, 1.2), textcoords="offset points", fontsize=9.5, color=_QUIET, va="bottom")
+        axes.annotate(
+            doc,
+            (1, 0),
+            xycoords=title,
+            xytext=(10, 1.2),
+            textcoords="offset points",
+            fontsize=9.5,
+            color=_QUIET,
+            va="bottom",
+        )
         for band in self.flow.blocks:
             self._band(band)
         for band in self.flow.repeats:
@@ -90,17 +99,37 @@ class _Drawing:
         from matplotlib.patches import FancyBboxPatch
 
         x, width = self.left + _WIDE * band.first + 0.04, _WIDE * (band.last - band.first + 1) - 0.08
-        shape = FancyBboxPatch((x, self.bottom), width, self.top - self.bottom, boxstyle="round,pad=0,rounding_size=0.08",
-                               facecolor=_BAND, edgecolor="#dadce0", linewidth=0.8, zorder=0)
+        shape = FancyBboxPatch(
+            (x, self.bottom),
+            width,
+            self.top - self.bottom,
+            boxstyle="round,pad=0,rounding_size=0.08",
+            facecolor=_BAND,
+            edgecolor="#dadce0",
+            linewidth=0.8,
+            zorder=0,
+        )
         self.axes.add_patch(shape)
         narrow = band.last == band.first and len(band.title) > 8
         text = band.title.replace(" ", "\n", 1) if narrow else band.title
-        self.axes.text(x + width / 2, self.top - 0.22, text, ha="center", va="center", fontsize=8.5 if narrow else 9.5, color=_INK,
-                       fontweight="bold", linespacing=1.05, zorder=5)
+        self.axes.text(
+            x + width / 2,
+            self.top - 0.22,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8.5 if narrow else 9.5,
+            color=_INK,
+            fontweight="bold",
+            linespacing=1.05,
+            zorder=5,
+        )
 
     def _repeat(self, band: Band) -> None:
         x0, x1, y = self.left + _WIDE * band.first + 0.08, self.left + _WIDE * (band.last + 1) - 0.08, self.top + 0.13
-        self.axes.plot([x0, x0, x1, x1], [y - 0.06, y, y, y - 0.06], color=_QUIET, linewidth=1.2, solid_joinstyle="round")
+        self.axes.plot(
+            [x0, x0, x1, x1], [y - 0.06, y, y, y - 0.06], color=_QUIET, linewidth=1.2, solid_joinstyle="round"
+        )
         self.axes.text((x0 + x1) / 2, y + 0.05, band.title, ha="center", va="bottom", fontsize=9, color=_QUIET)
 
     def _line(self, row: Row) -> None:
@@ -112,17 +141,42 @@ class _Drawing:
         end = self.right + 0.22 if row.kind == "synapse" else self.x(max(touched))
         self._name(row)
         if not given:
-            self.axes.plot([self.left - 0.04, start], [y, y], color=_EDGE[row.kind], linewidth=0.8, linestyle=(0, (1, 3)), alpha=0.6, zorder=1)
-        self.axes.plot([start, end], [y, y], color=_EDGE[row.kind], linewidth=1.5, alpha=0.55, zorder=1, solid_capstyle="butt")
+            self.axes.plot(
+                [self.left - 0.04, start],
+                [y, y],
+                color=_EDGE[row.kind],
+                linewidth=0.8,
+                linestyle=(0, (1, 3)),
+                alpha=0.6,
+                zorder=1,
+            )
+        self.axes.plot(
+            [start, end], [y, y], color=_EDGE[row.kind], linewidth=1.5, alpha=0.55, zorder=1, solid_capstyle="butt"
+        )
         if row.kind == "synapse":
             self._arrow((end - 0.01, y), (end + 0.08, y), _EDGE[row.kind])
 
     def _name(self, row: Row) -> None:
-        self.axes.text(self.left - 0.16, self.y[row.name], f"${row.label}$", ha="right", va="center", fontsize=12, color=_INK,
-                       math_fontfamily="stix", bbox=self._box(row.kind), zorder=4)
+        self.axes.text(
+            self.left - 0.16,
+            self.y[row.name],
+            f"${row.label}$",
+            ha="right",
+            va="center",
+            fontsize=12,
+            color=_INK,
+            math_fontfamily="stix",
+            bbox=self._box(row.kind),
+            zorder=4,
+        )
 
     def _box(self, kind: str) -> dict[str, object]:
-        return {"boxstyle": "round,pad=0.28,rounding_size=0.35", "facecolor": _FILL[kind], "edgecolor": _EDGE[kind], "linewidth": 1.1}
+        return {
+            "boxstyle": "round,pad=0.28,rounding_size=0.35",
+            "facecolor": _FILL[kind],
+            "edgecolor": _EDGE[kind],
+            "linewidth": 1.1,
+        }
 
     # --- Assignments ---
 
@@ -142,16 +196,46 @@ class _Drawing:
             if self.y[name] != y:
                 self._dot(x, self.y[name], colour, across)
         size = 12 if len(_plain(column.label)) < 8 else 10
-        self.axes.text(x, y, f"${column.label}$", ha="center", va="center", fontsize=size, color=_INK, math_fontfamily="stix",
-                       bbox=self._box(self.kinds[column.row]), zorder=4)
+        self.axes.text(
+            x,
+            y,
+            f"${column.label}$",
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=_INK,
+            math_fontfamily="stix",
+            bbox=self._box(self.kinds[column.row]),
+            zorder=4,
+        )
 
     def _dot(self, x: float, y: float, colour: str, across: bool) -> None:
-        self.axes.plot([x], [y], marker="o", markersize=7 if across else 6, markerfacecolor="white" if across else colour,
-                       markeredgecolor=colour, markeredgewidth=1.6 if across else 0.8, zorder=3.5)
+        self.axes.plot(
+            [x],
+            [y],
+            marker="o",
+            markersize=7 if across else 6,
+            markerfacecolor="white" if across else colour,
+            markeredgecolor=colour,
+            markeredgewidth=1.6 if across else 0.8,
+            zorder=3.5,
+        )
 
     def _arrow(self, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-        self.axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0,
-                                                       "mutation_scale": 11}, zorder=3)
+        self.axes.annotate(
+            "",
+            end,
+            start,
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": colour,
+                "linewidth": 1.3,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "mutation_scale": 11,
+            },
+            zorder=3,
+        )
 
     # --- The legend ---
 
@@ -162,7 +246,21 @@ class _Drawing:
         used = [kind for kind in KINDS if kind in self.kinds.values()]
         handles: list[object] = [Patch(facecolor=_FILL[k], edgecolor=_EDGE[k], label=k) for k in used]
         mark = {"color": _QUIET, "linewidth": 1.4, "marker": "o", "markersize": 6}
-        handles += [Line2D([], [], **mark, label="read"),  # type: ignore[arg-type]
-                    Line2D([], [], **mark, markerfacecolor="white", markeredgewidth=1.6, label="read through a sum over neurons")]  # type: ignore[arg-type]
-        self.axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.12, -self.height + 0.07), bbox_transform=self.axes.transData, fontsize=8.5,
-                         ncols=len(handles), handlelength=1.6, columnspacing=1.1, handletextpad=0.5, borderpad=0.2)
+        handles += [
+            Line2D([], [], **mark, label="read"),  # type: ignore[arg-type]
+            Line2D(
+                [], [], **mark, markerfacecolor="white", markeredgewidth=1.6, label="read through a sum over neurons"
+            ),
+        ]  # type: ignore[arg-type]
+        self.axes.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0.12, -self.height + 0.07),
+            bbox_transform=self.axes.transData,
+            fontsize=8.5,
+            ncols=len(handles),
+            handlelength=1.6,
+            columnspacing=1.1,
+            handletextpad=0.5,
+            borderpad=0.2,
+        )

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def learning_curves(curves: Mapping[str, Curve], path: str | Path, *, baselines: Sequence[Baseline] = (), trained_for: int | None = None,
-                    title: str | None = None) -> Path:
+def learning_curves(
+    curves: Mapping[str, Curve],
+    path: str | Path,
+    *,
+    baselines: Sequence[Baseline] = (),
+    trained_for: int | None = None,
+    title: str | None = None,
+) -> Path:
     """Draw accuracy against the number of weight updates; the bands are standard deviations over episodes.
 
     Baselines are dashed, with the rates that were chosen in the legend. `trained_for` marks the length of the inner loop that the
@@ -45,7 +51,9 @@ def learning_curves(curves: Mapping[str, Curve], path: str | Path, *, baselines:
         return save(made, path)
 
 
-def training_curves(history: History, path: str | Path, *, best: int | None = None, title: str = "Meta-training") -> Path:
+def training_curves(
+    history: History, path: str | Path, *, best: int | None = None, title: str = "Meta-training"
+) -> Path:
     """Draw query loss and accuracy of every member against the meta-step, faint as measured and bold as a running mean.
 
     Gaps are steps that were not finite. Returns the path of the figure.
@@ -62,9 +70,20 @@ def training_curves(history: History, path: str | Path, *, best: int | None = No
             left.yaxis.set_major_formatter(_plain_number)
             left.yaxis.set_minor_formatter(_plain_number)
         right.set_ylim(0, 1.005)
-        held_out = [(at, float(row[1, best])) for at, row in zip(history.held_out_at, history.held_out_rows, strict=True)] if best is not None else []
+        held_out = (
+            [(at, float(row[1, best])) for at, row in zip(history.held_out_at, history.held_out_rows, strict=True)]
+            if best is not None
+            else []
+        )
         if held_out:
-            right.plot(*zip(*held_out, strict=True), color="black", marker="o", markersize=3.5, linewidth=1.2, label="best, on held-out data")
+            right.plot(
+                *zip(*held_out, strict=True),
+                color="black",
+                marker="o",
+                markersize=3.5,
+                linewidth=1.2,
+                label="best, on held-out data",
+            )
         left.set_title(title)
         right.legend(loc="lower right", ncols=2 if loss.shape[1] > 4 else 1)
         return save(made, path)
@@ -75,7 +94,14 @@ def _curve(axes: Axes, curve: Curve, name: str, colour: str, line: str, band: bo
     places = _places(curve.updates)
     axes.plot(places, accuracy, line, color=colour, marker="o", markersize=4, label=name)
     if band:
-        axes.fill_between(places, np.clip(accuracy - spread, 0, 1), np.clip(accuracy + spread, 0, 1), color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(
+            places,
+            np.clip(accuracy - spread, 0, 1),
+            np.clip(accuracy + spread, 0, 1),
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
+        )
 
 
 def _places(updates: Sequence[int]) -> list[float]:
@@ -92,7 +118,13 @@ def _update_axis(axes: Axes, updates: Sequence[int]) -> None:
 
 def _rates(baseline: Baseline) -> str:
     used = sorted({rate for rate, update in zip(baseline.rates, baseline.curve.updates, strict=True) if update})
-    return f"lr {used[0]:g}" if len(used) == 1 else f"lr tuned per point, {used[0]:g} to {used[-1]:g}" if used else "untrained"
+    return (
+        f"lr {used[0]:g}"
+        if len(used) == 1
+        else f"lr tuned per point, {used[0]:g} to {used[-1]:g}"
+        if used
+        else "untrained"
+    )
 
 
 def _title(curves: Sequence[Curve]) -> str:
@@ -108,8 +140,14 @@ def _members(axes: Axes, values: NDArray[np.float64], best: int | None) -> None:
         colour = COLOURS[member % (len(COLOURS) - 1)]
         shown = np.where(np.isfinite(values[:, member]), values[:, member], math.nan)
         axes.plot(steps, shown, color=colour, alpha=0.18, linewidth=0.8)
-        axes.plot(steps, _running_mean(shown, window), color=colour, linewidth=2.4 if chosen else 1.3, alpha=1 if chosen else 0.8,
-                  label=f"member {member}" + (" (best)" if chosen else ""))
+        axes.plot(
+            steps,
+            _running_mean(shown, window),
+            color=colour,
+            linewidth=2.4 if chosen else 1.3,
+            alpha=1 if chosen else 0.8,
+            label=f"member {member}" + (" (best)" if chosen else ""),
+        )
 
 
 def _plain_number(value: float, position: float) -> str:

@@ -17,10 +17,28 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 QUIET = "#9aa0a6"
 
 _SETTINGS: dict[Any, Any] = {
-    "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 10,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#5f6368", "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": "#e3e5e8", "grid.linewidth": 0.8, "xtick.color": "#3c4043", "ytick.color": "#3c4043", "legend.frameon": True,
-    "legend.framealpha": 0.85, "legend.edgecolor": "white", "legend.fancybox": False, "legend.fontsize": 9, "lines.linewidth": 1.8, "figure.facecolor": "white", "savefig.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5f6368",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e5e8",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#3c4043",
+    "ytick.color": "#3c4043",
+    "legend.frameon": True,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "white",
+    "legend.fancybox": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
 }
 
 
@@ -44,5 +62,10 @@ def save(made: Figure, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         made.savefig(path, dpi=160)
     except (OSError, ValueError) as error:  # ValueError: a format that matplotlib does not know
-        raise fail("cannot-write", f"{path} cannot be written", notes=(str(error),), help="choose a path that ends in .png, .svg or .pdf") from error
+        raise fail(
+            "cannot-write",
+            f"{path} cannot be written",
+            notes=(str(error),),
+            help="choose a path that ends in .png, .svg or .pdf",
+        ) from error
     return path

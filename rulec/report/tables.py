@@ -18,7 +18,9 @@ def text_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str
     widths = [max(len(line[k]) for line in (names, *cells)) for k in range(len(names))]
     right = [_numeric(rows, name) for name in names]
     lines = [names, ["-" * width for width in widths], *cells]
-    return "\n".join("  ".join(_padded(*part) for part in zip(line, widths, right, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(_padded(*part) for part in zip(line, widths, right, strict=True)).rstrip() for line in lines
+    )
 
 
 def markdown_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
@@ -69,8 +71,11 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else ""
-    return f"{value:.3g}" if isinstance(value, float) and (abs(value) < 1e-3 or abs(value) >= 1e4) and value else (
-        f"{value:.3f}" if isinstance(value, float) else str(value))
+    return (
+        f"{value:.3g}"
+        if isinstance(value, float) and (abs(value) < 1e-3 or abs(value) >= 1e4) and value
+        else (f"{value:.3f}" if isinstance(value, float) else str(value))
+    )
 
 
 def _numeric(rows: Sequence[Row], name: str) -> bool:

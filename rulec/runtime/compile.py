@@ -34,7 +34,9 @@ class Settings:
     outputs: int | None
 
 
-def compile_program(program: Program, rule_hash: str, text: str, net: str | Network | torch.nn.Module, settings: Settings) -> CompiledRule:
+def compile_program(
+    program: Program, rule_hash: str, text: str, net: str | Network | torch.nn.Module, settings: Settings
+) -> CompiledRule:
     """Return the compiled rule; see `Rule.compile`. Every layer and connection is lowered here, so that mistakes show now."""
     _check_settings(settings)
     network = net if isinstance(net, Network) else network_from(net, settings.input_shape, settings.outputs)

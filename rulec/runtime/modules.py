@@ -80,7 +80,9 @@ def _as_synapses(compiled: CompiledRule, parameters: Mapping[str, Tensor]) -> St
     for layer, connections in _layers(compiled):
         biases = [parameters[f"{c.name}.bias"] for c in connections if c.bias]
         if _has_biases(compiled):
-            placed[f"b.{layer.name}"] = sum(biases, parameters[f"{connections[0].name}.weight"].new_zeros(layer.shape[0]))
+            placed[f"b.{layer.name}"] = sum(
+                biases, parameters[f"{connections[0].name}.weight"].new_zeros(layer.shape[0])
+            )
         elif any(bias.any() for bias in biases):
             raise RuleError([_biases_unknown(compiled.program.name, layer)])
     return placed | {f"network.{name}": parameters[name] for name in _normalisation(compiled)}

@@ -10,10 +10,22 @@ from rulec.semantics.equations import symbol
 from rulec.semantics.reads import Read, locals_of, reads
 
 KINDS = ("data", "genome", "synapse", "neuron", "broadcast")
-_TITLES = {"input": "input i", "forward": "forward i → j", "output": "output j", "backward": "backward i ← j",
-           "update": "update i → j", "parameters": "update"}
-_DATA = {"input": "\\mathrm{input}", "target": "\\mathrm{target}", "loss": "\\mathcal{L}", "grad": "\\nabla\\mathcal{L}", "t": "t",
-         "noise": "\\mathrm{noise}"}
+_TITLES = {
+    "input": "input i",
+    "forward": "forward i → j",
+    "output": "output j",
+    "backward": "backward i ← j",
+    "update": "update i → j",
+    "parameters": "update",
+}
+_DATA = {
+    "input": "\\mathrm{input}",
+    "target": "\\mathrm{target}",
+    "loss": "\\mathcal{L}",
+    "grad": "\\nabla\\mathcal{L}",
+    "t": "t",
+    "noise": "\\mathrm{noise}",
+}
 
 
 @dataclass(frozen=True)

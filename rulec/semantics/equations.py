@@ -9,9 +9,22 @@ from rulec.semantics.notation import Latex, Notation, Plain
 from rulec.semantics.reads import locals_of, reads
 
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)  # how tightly what was written binds
-_COMPARISONS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
-_TITLES = {"input": "input i", "forward": "forward i → j", "output": "output j", "backward": "backward i ← j",
-           "update": "update i → j", "parameters": "update of every parameter"}
+_COMPARISONS = {
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+}
+_TITLES = {
+    "input": "input i",
+    "forward": "forward i → j",
+    "output": "output j",
+    "backward": "backward i ← j",
+    "update": "update i → j",
+    "parameters": "update of every parameter",
+}
 
 Written = tuple[str, int]  # text, how tightly it binds
 
@@ -30,7 +43,9 @@ def sections(rule: t.Rule, latex: bool = False) -> tuple[Section, ...]:
     writer = _Writer(rule, Latex() if latex else Plain())
     found = [s for block in rule.blocks for s in _sections(block, writer, 0)]
     if rule.laws:
-        laws = tuple(f"{writer.top(law.left)} {writer.math.relations[law.relation]} {writer.top(law.right)}" for law in rule.laws)
+        laws = tuple(
+            f"{writer.top(law.left)} {writer.math.relations[law.relation]} {writer.top(law.right)}" for law in rule.laws
+        )
         found.append(Section("laws", laws))
     return tuple(found)
 
@@ -55,7 +70,11 @@ def render_latex(rule: t.Rule) -> str:
 
 def _aligned(equation: str) -> str:
     """Put the `&` of an `align` in front of the first relation."""
-    places = [(equation.find(f" {r} "), r) for r in ("=", Latex.arrow, Latex.drawn, *Latex.relations.values()) if f" {r} " in equation]
+    places = [
+        (equation.find(f" {r} "), r)
+        for r in ("=", Latex.arrow, Latex.drawn, *Latex.relations.values())
+        if f" {r} " in equation
+    ]
     at, _ = min(places)
     return f"{equation[:at]} &{equation[at + 1 :]}"
 
@@ -85,10 +104,20 @@ class _Writer:
             first = value.arguments[0] if value.arguments else None
             if value.operator in ("add", "sub") and isinstance(first, t.StateRef) and self._same(first, write):
                 right, level = self.write(value.arguments[1])
-                text = right if value.operator == "add" else self.math.minus + (self.math.group(right) if level < _PRODUCT else right)
+                text = (
+                    right
+                    if value.operator == "add"
+                    else self.math.minus + (self.math.group(right) if level < _PRODUCT else right)
+                )
                 return f"{self.math.delta}{left} = {text}"
         itself = any(self._is_itself(r.node, write) for r in reads(value, locals_of(block)))
-        sign = self.math.drawn if isinstance(value, t.Noise) else self.math.arrow if itself or self._rewrites(write) else "="
+        sign = (
+            self.math.drawn
+            if isinstance(value, t.Noise)
+            else self.math.arrow
+            if itself or self._rewrites(write)
+            else "="
+        )
         return f"{left} {sign} {self.top(value)}"
 
     def _left(self, write: t.Write) -> str:
@@ -102,7 +131,11 @@ class _Writer:
         return (read.name, read.side, read.indices) == (write.name, write.side, write.indices)
 
     def _is_itself(self, node: t.Expr, write: t.Write) -> bool:
-        return write.kind == "state" and isinstance(node, t.StateRef) and (node.name, node.side) == (write.name, write.side)
+        return (
+            write.kind == "state"
+            and isinstance(node, t.StateRef)
+            and (node.name, node.side) == (write.name, write.side)
+        )
 
     def _rewrites(self, write: t.Write) -> bool:
         return write.kind == "local" and write.version > 0
@@ -209,7 +242,9 @@ class _Writer:
         return f"{self.top(left)} + {self.at(right, _PRODUCT if self._signed(right) else _SUM)}", _SUM
 
     def _signed(self, node: t.Expr) -> bool:
-        return (isinstance(node, t.Constant) and node.value < 0) or (isinstance(node, t.Apply) and node.operator == "neg")
+        return (isinstance(node, t.Constant) and node.value < 0) or (
+            isinstance(node, t.Apply) and node.operator == "neg"
+        )
 
     def _sub(self, left: t.Expr, right: t.Expr) -> Written:
         return f"{self.top(left)} {self.math.minus} {self.at(right, _PRODUCT)}", _SUM
@@ -226,7 +261,11 @@ class _Writer:
 
     def _factor(self, node: t.Expr) -> str:
         """Write what more factors follow: a sum or a quotient would swallow them."""
-        swallows = (isinstance(node, t.Reduce) and node.operator == "sum") or isinstance(node, t.Grad) or self._ends_in_sum(node)
+        swallows = (
+            (isinstance(node, t.Reduce) and node.operator == "sum")
+            or isinstance(node, t.Grad)
+            or self._ends_in_sum(node)
+        )
         return self.math.group(self.top(node)) if swallows or self._divides(node) else self.at(node, _PRODUCT)
 
     def _divides(self, node: t.Expr) -> bool:
@@ -253,5 +292,9 @@ def symbol(rule: t.Rule, what: t.Write | t.State | t.GenomeEntry | str, latex: b
         return writer._left(what)
     if isinstance(what, str):
         return writer._name(what)
-    sides = [letter for letter in what.sides if what.kind == "synapse" and letter != "p"] if isinstance(what, t.State) else []
+    sides = (
+        [letter for letter in what.sides if what.kind == "synapse" and letter != "p"]
+        if isinstance(what, t.State)
+        else []
+    )
     return writer.math.indexed(writer._name(what.name), [*sides, *what.indices])

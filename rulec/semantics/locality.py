@@ -106,8 +106,12 @@ class _Search:
             return
         if kind == "synapse":
             one_way, other_way = self._only("forward"), self._only("backward")
-            if (node.name in one_way and self.target in other_way) or (node.name in other_way and self.target in one_way):
-                yield Reason("weight transport", f"`{node.name}` belongs to the synapse of the other direction", node.span)
+            if (node.name in one_way and self.target in other_way) or (
+                node.name in other_way and self.target in one_way
+            ):
+                yield Reason(
+                    "weight transport", f"`{node.name}` belongs to the synapse of the other direction", node.span
+                )
         yield from self.reasons(node.name)
 
     def _only(self, kind: str) -> set[str]:
@@ -117,7 +121,9 @@ class _Search:
     def _in_sweep(self, read: Read, node: t.StateRef, block: t.Block, write: t.Write) -> Iterator[Reason]:
         alone = next((r for r in read.under if "n" not in r.argument.axes and self._letters(r)), None)
         if alone is not None:
-            yield Reason("non-local", f"`{alone.operator}` over `{','.join(alone.indices)}` reads other synapses", alone.span)
+            yield Reason(
+                "non-local", f"`{alone.operator}` over `{','.join(alone.indices)}` reads other synapses", alone.span
+            )
         if block.kind == "backward" and node.name in self.carriers["forward"] & self.carriers["backward"]:
             text = f"`{write.name}` came back through `{node.name}`, the synapses of the forward sweep"
             yield Reason("weight transport", text, node.span)
@@ -132,7 +138,9 @@ class _Search:
         return {x for x in reduction.indices if x in ("i", "j") or self.rule.extents.get(x) in ("i", "j")}
 
     def _via(self, write: t.Write) -> str:
-        return "" if self.rule.state(write.name).kind == "synapse" else f", and reaches the synapse through `{write.name}`"
+        return (
+            "" if self.rule.state(write.name).kind == "synapse" else f", and reaches the synapse through `{write.name}`"
+        )
 
 
 def _carriers(rule: t.Rule, kind: str) -> set[str]:

@@ -9,8 +9,26 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ", "kappa": "κ",
-    "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "delta": "δ",
+    "epsilon": "ε",
+    "zeta": "ζ",
+    "eta": "η",
+    "theta": "θ",
+    "kappa": "κ",
+    "lambda": "λ",
+    "mu": "μ",
+    "nu": "ν",
+    "xi": "ξ",
+    "rho": "ρ",
+    "sigma": "σ",
+    "tau": "τ",
+    "phi": "φ",
+    "chi": "χ",
+    "psi": "ψ",
+    "omega": "ω",
 }
 CUSTOM = {"lr": "eta", "eps": "epsilon"}  # what papers call them
 
@@ -110,7 +128,14 @@ class Latex:
     """LaTeX, one line of an `align` environment."""
 
     minus, times, arrow, drawn, delta, loss = "-", r"\cdot", r"\leftarrow", r"\sim", r"\Delta ", r"\mathcal{L}"
-    relations: ClassVar[Mapping[str, str]] = {"==": "=", "<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "!=": r"\neq"}
+    relations: ClassVar[Mapping[str, str]] = {
+        "==": "=",
+        "<=": r"\leq",
+        ">=": r"\geq",
+        "<": "<",
+        ">": ">",
+        "!=": r"\neq",
+    }
 
     def name(self, name: str) -> str:
         letter = greek(name)

@@ -60,27 +60,32 @@ DEFINED = _table(
     Pointwise("relu_tanh", 1, lambda f, z: (f.step(z) * (1 - f.tanh(z) ** 2),), lambda f, z: f.relu(f.tanh(z))),
     Pointwise("softsign", 1, lambda f, z: (1 / (1 + f.abs(z)) ** 2,), lambda f, z: z / (1 + f.abs(z))),
     Pointwise(
-        "silu", 1,
+        "silu",
+        1,
         lambda f, z: (f.sigmoid(z) * (1 + z * (1 - f.sigmoid(z))),),
         lambda f, z: z * f.sigmoid(z),
     ),
     Pointwise(
-        "gelu", 1,
+        "gelu",
+        1,
         lambda f, z: (0.5 * (1 + f.erf(z * _SQRT_HALF)) + z * _INVERSE_SQRT_2PI * f.exp(-0.5 * z**2),),
         lambda f, z: z * (0.5 * (1 + f.erf(z * _SQRT_HALF))),
     ),
     Pointwise(
-        "elu", 1,
+        "elu",
+        1,
         lambda f, z: (f.step(z) + (1 - f.step(z)) * f.exp(-f.relu(-z)),),
         lambda f, z: f.relu(z) + f.exp(-f.relu(-z)) - 1,
     ),
     Pointwise(
-        "selu", 1,
+        "selu",
+        1,
         lambda f, z: (_SELU_SCALE * (f.step(z) + _SELU_ALPHA * (1 - f.step(z)) * f.exp(-f.relu(-z))),),
         lambda f, z: _SELU_SCALE * (f.relu(z) + _SELU_ALPHA * (f.exp(-f.relu(-z)) - 1)),
     ),
     Pointwise(
-        "leaky_relu", 1,
+        "leaky_relu",
+        1,
         lambda f, z: (f.step(z) + 0.01 * (1 - f.step(z)),),
         lambda f, z: f.relu(z) - 0.01 * f.relu(-z),
     ),
@@ -91,8 +96,20 @@ POINTWISE: dict[str, Pointwise] = PRIMITIVE | DEFINED
 
 # Functions of one argument that may stand for a layer's activation, or be an option's value.
 ACTIVATIONS: tuple[str, ...] = (
-    "identity", "relu", "tanh", "sigmoid", "softplus", "elu", "leaky_relu", "gelu", "silu", "selu", "softsign",
-    "relu_tanh", "sin", "square",
+    "identity",
+    "relu",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "elu",
+    "leaky_relu",
+    "gelu",
+    "silu",
+    "selu",
+    "softsign",
+    "relu_tanh",
+    "sin",
+    "square",
 )
 
 # Reductions over named indices. `softmax` keeps its indices; the others remove them.

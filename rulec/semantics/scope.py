@@ -61,8 +61,16 @@ class Place:
 
     @property
     def title(self) -> str:
-        arrows = {"input": "input i", "forward": "forward i -> j", "output": "output j", "backward": "backward i <- j",
-                  "update": "update i -> j", "parameters": "update", "law": "laws", "initial": "an initial value"}
+        arrows = {
+            "input": "input i",
+            "forward": "forward i -> j",
+            "output": "output j",
+            "backward": "backward i <- j",
+            "update": "update i -> j",
+            "parameters": "update",
+            "law": "laws",
+            "initial": "an initial value",
+        }
         return arrows[self.kind]
 
 

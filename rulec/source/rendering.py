@@ -44,7 +44,6 @@ def _excerpt(span: Span, label: str) -> tuple[list[str], str]:
         f"{margin} |",
         f"{number} | {text}".rstrip(),
         f"{margin} | {carets} {label}".rstrip(),
-        f"{margin} |",
     ], margin
 
 

@@ -34,8 +34,9 @@ def parse_call(text: str) -> Call:
     source = Source("task", text)
     head = re.match(r"\s*([^\s(),=]+)\s*", text)
     if head is None:
-        raise messages.malformed_task(source.span(0, len(text)), "no task is named", "a name is expected",
-                                      "write `digits`")
+        raise messages.malformed_task(
+            source.span(0, len(text)), "no task is named", "a name is expected", "write `digits`"
+        )
     name = Value(head[1], source.span(*head.span(1)))
     rest = text[head.end() :].rstrip()
     if not rest:
@@ -50,19 +51,34 @@ def parse_call(text: str) -> Call:
 def _check_parentheses(source: Source, start: int, rest: str) -> None:
     close = rest.rfind(")")
     if rest[0] != "(":
-        raise messages.malformed_task(source.span(start, start + len(rest)), "a name is followed by something else",
-                                      "`(` or nothing is expected here", f"remove `{rest}`")
+        raise messages.malformed_task(
+            source.span(start, start + len(rest)),
+            "a name is followed by something else",
+            "`(` or nothing is expected here",
+            f"remove `{rest}`",
+        )
     if close < 0:
-        raise messages.malformed_task(source.span(start, start + 1), "the options have no end",
-                                      "opened here, never closed", f"write `{source.text.strip()})`")
+        raise messages.malformed_task(
+            source.span(start, start + 1),
+            "the options have no end",
+            "opened here, never closed",
+            f"write `{source.text.strip()})`",
+        )
     if close < len(rest) - 1:
-        raise messages.malformed_task(source.span(start + close + 1, start + len(rest)),
-                                      "the options are followed by something else", "nothing is expected here",
-                                      f"remove `{rest[close + 1 :].strip()}`")
+        raise messages.malformed_task(
+            source.span(start + close + 1, start + len(rest)),
+            "the options are followed by something else",
+            "nothing is expected here",
+            f"remove `{rest[close + 1 :].strip()}`",
+        )
     if rest.count('"') % 2:
         quote = start + rest.rindex('"')
-        raise messages.malformed_task(source.span(quote, quote + 1), "a quotation has no end",
-                                      "opened here, never closed", "add the other quotation mark")
+        raise messages.malformed_task(
+            source.span(quote, quote + 1),
+            "a quotation has no end",
+            "opened here, never closed",
+            "add the other quotation mark",
+        )
 
 
 def _items(source: Source, start: int, end: int) -> list[Span]:
@@ -89,8 +105,12 @@ def _sorted_out(items: list[Span]) -> tuple[tuple[Value, ...], tuple[tuple[Value
             name = Value(key[1], span.source.span(span.start + key.start(1), span.start + key.end(1)))
             keywords.append((name, _value(span.source.span(span.start + key.end(), span.end))))
         elif keywords:
-            raise messages.malformed_task(_value(span).span, "a value without a name follows a named one",
-                                          "its place is before the options", "move it to the front, or name it")
+            raise messages.malformed_task(
+                _value(span).span,
+                "a value without a name follows a named one",
+                "its place is before the options",
+                "move it to the front, or name it",
+            )
         else:
             positional.append(_value(span))
     return tuple(positional), tuple(keywords)
@@ -101,7 +121,8 @@ def _value(span: Span) -> Value:
     text = span.text.strip()
     if not text:
         wide = span if span.end > span.start else span.source.span(max(span.start - 1, 0), span.end)
-        raise messages.malformed_task(wide, "a value is missing", "a value is expected here",
-                                      "give a value, or remove the comma")
+        raise messages.malformed_task(
+            wide, "a value is missing", "a value is expected here", "give a value, or remove the comma"
+        )
     start = span.start + span.text.index(text)
     return Value(text.strip('"'), span.source.span(start, start + len(text)))

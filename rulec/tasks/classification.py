@@ -19,6 +19,12 @@ from rulec.tasks.split import Labels
 from rulec.tasks.task import Episode, Task
 
 
+SCALINGS = {
+    "unit": "from 0 to 1, as images come",
+    "standard": "each pixel less its training mean, all divided by the training root mean square",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Inputs (count, *input_shape) and one-hot targets (count, outputs)."""
@@ -42,8 +48,9 @@ class Classification(Task):
     provenance: Mapping[str, object] = field(default_factory=dict)
     loss: str = "cross_entropy"
 
-    def episode(self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None,
-                held_out: bool = False) -> Episode:
+    def episode(
+        self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None, held_out: bool = False
+    ) -> Episode:
         """Draw images of one part; none is in both query and support, and none comes twice before all came once.
 
         The query does not depend on `steps`, and a longer episode begins like a shorter one.
@@ -52,8 +59,9 @@ class Classification(Task):
         part = self.held_out if held_out else self.train
         if len(part) < query + batch:
             raise messages.part_too_small(self.name, "held-out" if held_out else "training", len(part), query, batch)
-        order = torch.stack([_order(len(part), query, steps * batch, seeded("images", seed, held_out, task))
-                             for task in range(tasks)])
+        order = torch.stack(
+            [_order(len(part), query, steps * batch, seeded("images", seed, held_out, task)) for task in range(tasks)]
+        )
         support = order[:, query:].view(tasks, steps, batch).transpose(0, 1)
         return Episode(*_taken(part, support), *_taken(part, order[:, :query]), (self.name,) * tasks)
 
@@ -66,8 +74,14 @@ class Classification(Task):
         return balanced(largest_agrees(prediction, target), target.argmax(-1), self.outputs)
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "input_shape": list(self.input_shape), "outputs": self.outputs,
-                "train": len(self.train), "held_out": len(self.held_out), **self.provenance}
+        return {
+            "name": self.name,
+            "input_shape": list(self.input_shape),
+            "outputs": self.outputs,
+            "train": len(self.train),
+            "held_out": len(self.held_out),
+            **self.provenance,
+        }
 
 
 def _order(size: int, query: int, support: int, generator: torch.Generator) -> Tensor:
@@ -82,8 +96,10 @@ def _order(size: int, query: int, support: int, generator: torch.Generator) -> T
 
 def _taken(part: Samples, places: Tensor) -> tuple[Tensor, Tensor]:
     flat = places.reshape(-1)
-    return (part.x.index_select(0, flat).view(*places.shape, *part.x.shape[1:]),
-            part.y.index_select(0, flat).view(*places.shape, *part.y.shape[1:]))
+    return (
+        part.x.index_select(0, flat).view(*places.shape, *part.x.shape[1:]),
+        part.y.index_select(0, flat).view(*places.shape, *part.y.shape[1:]),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,21 +110,32 @@ class LabelledImages:
     held_out: tuple[Pixels, Labels]
 
 
-def classification_of(name: str, data: LabelledImages, *, classes: Sequence[int] | None = None, layout: str = "flat",
-                      provenance: Mapping[str, object], span: Span | None = None) -> Classification:
+def classification_of(
+    name: str,
+    data: LabelledImages,
+    *,
+    classes: Sequence[int] | None = None,
+    layout: str = "flat",
+    pixels: str = "unit",
+    provenance: Mapping[str, object],
+    span: Span | None = None,
+) -> Classification:
     """Make the task of telling `classes` apart (default: all labels), the outputs in the order of the labels.
 
     The parts are those of the whole data set, whatever classes are chosen. `layout` `flat` gives inputs of shape
-    (height * width,), `image` (1, height, width). `span` is where the classes were written.
+    (height * width,), `image` (1, height, width). `pixels` is one of `SCALINGS`. `span` is where the classes were written.
     """
     labels = _chosen_classes(np.unique(np.concatenate((data.train[1], data.held_out[1]))).tolist(), classes, span)
     (train_x, train_y), (held_x, held_y) = (_of_classes(part, labels) for part in (data.train, data.held_out))
     height, width = train_x.shape[1:]
     shape = (height * width,) if layout == "flat" else (1, height, width)
-    train, held_out = (Samples(torch.from_numpy(x).reshape(-1, *shape), _one_hot(y, labels))
-                       for x, y in zip(standardise(train_x, held_x), (train_y, held_y), strict=True))
-    record = {**provenance, "classes": labels, "layout": layout,
-              "scaling": "each pixel less its training mean, all divided by the training root mean square"}
+    if pixels == "standard":
+        train_x, held_x = standardise(train_x, held_x)
+    train, held_out = (
+        Samples(torch.from_numpy(x).reshape(-1, *shape), _one_hot(y, labels))
+        for x, y in ((train_x, train_y), (held_x, held_y))
+    )
+    record = {**provenance, "classes": labels, "layout": layout, "pixels": SCALINGS[pixels]}
     return Classification(name, train, held_out, shape, len(labels), record)
 
 

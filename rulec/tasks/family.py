@@ -32,8 +32,9 @@ class Arguments:
         if value is None:
             return None
         if not (value.text.isascii() and value.text.isdigit() and 1 <= int(value.text) <= 4096):
-            raise messages.wrong_task_value(option, value.text, "a whole number from 1 to 4096", value.span,
-                                            f"write `{option}=10`")
+            raise messages.wrong_task_value(
+                option, value.text, "a whole number from 1 to 4096", value.span, f"write `{option}=10`"
+            )
         return int(value.text)
 
     def choice(self, option: str, among: tuple[str, ...]) -> str:
@@ -64,8 +65,9 @@ def _pieces(option: str, value: Value) -> list[Value]:
     for piece in value.text.split("+"):
         word = piece.strip()
         if not word:
-            raise messages.wrong_task_value(option, value.text, "names joined by `+`", value.span,
-                                            "give a name on both sides of each `+`")
+            raise messages.wrong_task_value(
+                option, value.text, "names joined by `+`", value.span, "give a name on both sides of each `+`"
+            )
         begin = start + piece.index(word)
         found.append(Value(word, value.span.source.span(begin, begin + len(word))))
         start += len(piece) + 1
@@ -75,11 +77,13 @@ def _pieces(option: str, value: Value) -> list[Value]:
 def _range(option: str, piece: Value) -> range:
     ends = [end.strip() for end in piece.text.split("-")]
     if len(ends) > 2 or not all(end.isascii() and end.isdigit() and len(end) <= 4 for end in ends):
-        raise messages.wrong_task_value(option, piece.text, "labels such as `0-4` or `0+1+7`", piece.span,
-                                        f"write `{option}=0-4`")
+        raise messages.wrong_task_value(
+            option, piece.text, "labels such as `0-4` or `0+1+7`", piece.span, f"write `{option}=0-4`"
+        )
     if int(ends[-1]) < int(ends[0]):
-        raise messages.wrong_task_value(option, piece.text, "a range that rises", piece.span,
-                                        f"write `{option}={ends[-1]}-{ends[0]}`")
+        raise messages.wrong_task_value(
+            option, piece.text, "a range that rises", piece.span, f"write `{option}={ends[-1]}-{ends[0]}`"
+        )
     return range(int(ends[0]), int(ends[-1]) + 1)
 
 
@@ -106,8 +110,12 @@ class Family:
             values[key.text] = value
         for name in self.positional:
             if name not in values:
-                raise messages.malformed_task(call.name.span, f"task `{self.name}` needs its `{name}`", "not given",
-                                              f"write `{self.name}({name.upper()})`")
+                raise messages.malformed_task(
+                    call.name.span,
+                    f"task `{self.name}` needs its `{name}`",
+                    "not given",
+                    f"write `{self.name}({name.upper()})`",
+                )
         return Arguments(_rendered(self, values), values, data)
 
 

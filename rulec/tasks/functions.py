@@ -35,16 +35,18 @@ class Functions(Task):
     outputs: int = 1
     loss: str = "mse"
 
-    def episode(self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None,
-                held_out: bool = False) -> Episode:
+    def episode(
+        self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None, held_out: bool = False
+    ) -> Episode:
         """Draw fresh points for every batch; the query does not depend on `steps`."""
         query = checked_query(steps, batch, tasks, query)
         part = self.held_out if held_out else self.train
         names = tuple(part[i] for i in deal(len(part), tasks, seeded("functions", seed, held_out)))
         drawn = [_task_data(name, seed, task, held_out, query, steps * batch) for task, name in enumerate(names)]
         query_x, query_y, support_x, support_y = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
-        return Episode(_steps_first(support_x, steps, batch), _steps_first(support_y, steps, batch),
-                       query_x, query_y, names)
+        return Episode(
+            _steps_first(support_x, steps, batch), _steps_first(support_y, steps, batch), query_x, query_y, names
+        )
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the fraction of answers with the right sign."""
@@ -55,8 +57,14 @@ class Functions(Task):
         return balanced(sign_agrees(prediction, target), (target[..., 0] > 0).long(), 2)
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "family": "functions", "train": list(self.train), "held_out": list(self.held_out),
-                "inputs": "points of [-1, 1]^2, fresh in every batch", "targets": "+1 yes, -1 no"}
+        return {
+            "name": self.name,
+            "family": "functions",
+            "train": list(self.train),
+            "held_out": list(self.held_out),
+            "inputs": "points of [-1, 1]^2, fresh in every batch",
+            "targets": "+1 yes, -1 no",
+        }
 
 
 def _task_data(name: str, seed: int, task: int, held_out: bool, query: int, support: int) -> tuple[Tensor, ...]:
@@ -75,16 +83,20 @@ def _steps_first(samples: Tensor, steps: int, batch: int) -> Tensor:
     return samples.view(samples.shape[0], steps, batch, samples.shape[-1]).transpose(0, 1).contiguous()
 
 
-def functions(train: Sequence[str] = TRAIN, held_out: Sequence[str] | None = None, *,
-              name: str | None = None) -> Functions:
+def functions(
+    train: Sequence[str] = TRAIN, held_out: Sequence[str] | None = None, *, name: str | None = None
+) -> Functions:
     """Make the family of these functions.
 
     By default those of `or`, `quadrant_and` and `nxor` are held out that `train` lacks.
     Raises `RuleError` for names that are unknown, in both parts, or none at all.
     """
     train = tuple(dict.fromkeys(train))
-    held_out = tuple(dict.fromkeys(other for other in HELD_OUT if other not in train) if held_out is None
-                     else dict.fromkeys(held_out))
+    held_out = tuple(
+        dict.fromkeys(other for other in HELD_OUT if other not in train)
+        if held_out is None
+        else dict.fromkeys(held_out)
+    )
     for part, members in (("train", train), ("held_out", held_out)):
         if not members:
             raise messages.empty_part(part)

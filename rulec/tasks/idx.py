@@ -10,7 +10,7 @@ import numpy as np
 
 from rulec.source import Span
 from rulec.tasks import messages
-from rulec.tasks.classification import Classification, LabelledImages, classification_of
+from rulec.tasks.classification import SCALINGS, Classification, LabelledImages, classification_of
 from rulec.tasks.family import Arguments, Family
 from rulec.tasks.idx_format import read_idx
 from rulec.tasks.pixels import Pixels, crop_centre, resize_area
@@ -29,8 +29,17 @@ class Pair:
     part: str
 
 
-def idx_images(folder: Path, *, size: int | None = None, crop: int | None = None, classes: Sequence[int] | None = None,
-               layout: str = "flat", name: str | None = None, spans: dict[str, Span] | None = None) -> Classification:
+def idx_images(
+    folder: Path,
+    *,
+    size: int | None = None,
+    crop: int | None = None,
+    classes: Sequence[int] | None = None,
+    layout: str = "flat",
+    pixels: str = "unit",
+    name: str | None = None,
+    spans: dict[str, Span] | None = None,
+) -> Classification:
     """Make the task of the images in `folder`.
 
     Images are cropped to the middle `crop` x `crop` and resized by area to `size` x `size`. By default nothing is
@@ -47,10 +56,23 @@ def idx_images(folder: Path, *, size: int | None = None, crop: int | None = None
         raise messages.idx_sizes_differ(sides, parts[1][0].shape[1:])
     crop = _crop_for(sides, size, crop, spans.get("crop"))
     data = LabelledImages(*((_shrunk(images, crop, size), labels) for images, labels in parts))
-    provenance = {"family": "idx", "source": [path.name for pair in pairs for path in (pair.images, pair.labels)],
-                  "digest": [digest(*pair) for pair in loaded], "split": split, "size": size, "crop": crop}
-    return classification_of(name or f"idx({folder})", data, classes=classes, layout=layout, provenance=provenance,
-                             span=spans.get("classes"))
+    provenance = {
+        "family": "idx",
+        "source": [path.name for pair in pairs for path in (pair.images, pair.labels)],
+        "digest": [digest(*pair) for pair in loaded],
+        "split": split,
+        "size": size,
+        "crop": crop,
+    }
+    return classification_of(
+        name or f"idx({folder})",
+        data,
+        classes=classes,
+        layout=layout,
+        pixels=pixels,
+        provenance=provenance,
+        span=spans.get("classes"),
+    )
 
 
 def find_pairs(folder: Path, span: Span | None = None) -> list[Pair]:
@@ -112,15 +134,22 @@ def _crop_for(sides: tuple[int, ...], size: int | None, crop: int | None, span: 
 
 def _shrunk(images: Images, crop: int | None, size: int | None) -> Pixels:
     """Return pixels from 0 to 1, cropped and resized where asked for."""
-    pixels = images.astype(np.float32) / np.float32(255)
-    cropped = pixels if crop is None else crop_centre(pixels, crop)
+    grey = images.astype(np.float32) / np.float32(255)
+    cropped = grey if crop is None else crop_centre(grey, crop)
     return cropped if size is None else resize_area(cropped, size)
 
 
 def _task(arguments: Arguments, folder: Path) -> Classification:
-    return idx_images(folder, size=arguments.count("size"), crop=arguments.count("crop"),
-                      classes=arguments.numbers("classes"), layout=arguments.choice("layout", ("flat", "image")),
-                      name=arguments.name, spans={name: value.span for name, value in arguments.values.items()})
+    return idx_images(
+        folder,
+        size=arguments.count("size"),
+        crop=arguments.count("crop"),
+        classes=arguments.numbers("classes"),
+        layout=arguments.choice("layout", ("flat", "image")),
+        pixels=arguments.choice("pixels", tuple(SCALINGS)),
+        name=arguments.name,
+        spans={name: value.span for name, value in arguments.values.items()},
+    )
 
 
 def _in_folder(arguments: Arguments) -> Classification:
@@ -132,10 +161,11 @@ def _named(name: str) -> Family:
         if arguments.data is None:
             raise messages.data_not_given(name)
         return _task(arguments, arguments.data / name)
+
     return Family(name, make, _OPTIONS)
 
 
-_OPTIONS = ("size", "crop", "classes", "layout")
+_OPTIONS = ("size", "crop", "classes", "layout", "pixels")
 FOLDER = Family("idx", _in_folder, _OPTIONS, positional=("path",))
 MNIST = _named("mnist")
 NOTMNIST = _named("notmnist")

@@ -21,9 +21,11 @@ _NOISE = 0.05  # standard deviation of the points around a curve
 
 def over_square(question: Question) -> Sampler:
     """Ask `question` about points that are uniform on the square."""
+
     def sample(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         points = 2 * torch.rand(count, 2, generator=generator) - 1
         return points, question(points[:, 0], points[:, 1])
+
     return sample
 
 
@@ -70,12 +72,14 @@ def _blurred(x: Tensor, y: Tensor, generator: Generator, spread: float = _NOISE)
 
 def _moons(angle: Tensor) -> Sampler:
     """Two half circles that reach into each other, as a whole turned by `angle`."""
+
     def sample(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         yes = _coin(count, generator)
         turn = _between(0, math.pi, generator, count)
         x = (torch.where(yes, turn.cos(), 1 - turn.cos()) - 0.5) / 1.75
         y = (torch.where(yes, turn.sin(), 0.5 - turn.sin()) - 0.25) / 1.75
         return _blurred(x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos(), generator), yes
+
     return sample
 
 
@@ -89,11 +93,13 @@ def rotated_moons(generator: Generator) -> Sampler:
 
 def concentric_circles(generator: Generator) -> Sampler:
     """Yes on a circle of radius 0.4, no on one of radius 0.8."""
+
     def sample(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         yes = _coin(count, generator)
         turn = _between(0, 2 * math.pi, generator, count)
         radius = torch.where(yes, 0.4, 0.8)
         return _blurred(radius * turn.cos(), radius * turn.sin(), generator), yes
+
     return sample
 
 
@@ -106,6 +112,7 @@ def blobs(generator: Generator) -> Sampler:
         blob = torch.where(yes, 0, torch.randint(1, 5, (count,), generator=generator))
         angle = offset + blob * (2 * math.pi / 5)
         return _blurred(0.65 * angle.cos(), 0.65 * angle.sin(), generator, spread=0.12), yes
+
     return sample
 
 

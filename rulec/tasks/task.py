@@ -33,8 +33,9 @@ class Task(abc.ABC):
     loss: str  # "mse" | "cross_entropy"
 
     @abc.abstractmethod
-    def episode(self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None,
-                held_out: bool = False) -> Episode:
+    def episode(
+        self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None, held_out: bool = False
+    ) -> Episode:
         """Draw an episode; the same arguments give the same bits.
 
         `query` is the number of query samples (default: `batch`). Raises `RuleError` if the part is too small.

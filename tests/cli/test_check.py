@@ -18,7 +18,10 @@ def test_a_fine_file_is_summed_up_on_standard_output(rulec, rules):
 
 
 def test_every_definition_is_named_and_classes_are_told_apart(rulec, rules):
-    assert "  rule weight_perturbation: xi, xb local; w, b three-factor\n" in rulec("check", rules / "weight_perturbation.rule").out
+    assert (
+        "  rule weight_perturbation: xi, xb local; w, b three-factor\n"
+        in rulec("check", rules / "weight_perturbation.rule").out
+    )
     assert "  outer maml\n" in rulec("check", rules / "outers.rule").out
 
 
@@ -60,12 +63,21 @@ def test_json_has_every_diagnostic_and_nothing_else(rulec, wrong, rules):
     assert (fine.code, json.loads(fine.out)) == (0, [])
 
 
-@pytest.mark.parametrize("variables, coloured", [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+@pytest.mark.parametrize(
+    "variables, coloured",
+    [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
 def test_colours_are_for_terminals(wrong, variables, coloured):
     """A pseudo-terminal as standard error gets colours unless the environment says no."""
     environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")} | variables
     main, other = pty.openpty()
-    subprocess.run([sys.executable, "-m", "rulec.cli.main", "check", wrong], env=environment, stderr=other, stdout=subprocess.DEVNULL, check=False)
+    subprocess.run(
+        [sys.executable, "-m", "rulec.cli.main", "check", wrong],
+        env=environment,
+        stderr=other,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
     os.close(other)
     text = os.read(main, 100_000).decode()
     os.close(main)

@@ -34,7 +34,9 @@ def test_typed_tree(rulec):
     answer = rulec("compile", "hebb", "--emit", "typed")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.endswith("    " + TREE)
-    assert answer.out.startswith("Rule name=hebb doc=What fires together wires together; Hebb 1949 options={teach=True}\n")
+    assert answer.out.startswith(
+        "Rule name=hebb doc=What fires together wires together; Hebb 1949 options={teach=True}\n"
+    )
 
 
 def test_syntax_tree_keeps_both_branches(rulec):
@@ -72,7 +74,9 @@ def test_emitted_python_runs_and_agrees(rulec, tmp_path):
 def test_the_bundle(rulec, tmp_path):
     answer = rulec("compile", "backprop", "--net", "4-3-2", "--population", "2", "--out", tmp_path / "bundle")
     assert answer.code == 0
-    assert sorted(answer.out.split()) == sorted(str(tmp_path / "bundle" / name) for name in ("manifest.json", "step.py", "step.pt2"))
+    assert sorted(answer.out.split()) == sorted(
+        str(tmp_path / "bundle" / name) for name in ("manifest.json", "step.py", "step.pt2")
+    )
     assert json.loads((tmp_path / "bundle" / "manifest.json").read_text())["leading_axes"]["population"] == 2
 
 

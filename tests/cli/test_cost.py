@@ -36,8 +36,17 @@ def test_products_of_backprop_by_hand():
     assert cost.operations == cost.products + cost.elementwise
 
 
-@pytest.mark.parametrize("name, net", [("backprop", "12-7-5"), ("blur", "12-7-5"), ("adam", "12-7-5"), ("sanger", "12-7-5"),
-                                       ("backprop", "2x8x8-conv(3)-pool-5"), ("feedback_alignment", "1x6x6-conv(2)-conv(3)-4")])
+@pytest.mark.parametrize(
+    "name, net",
+    [
+        ("backprop", "12-7-5"),
+        ("blur", "12-7-5"),
+        ("adam", "12-7-5"),
+        ("sanger", "12-7-5"),
+        ("backprop", "2x8x8-conv(3)-pool-5"),
+        ("feedback_alignment", "1x6x6-conv(2)-conv(3)-4"),
+    ],
+)
 @pytest.mark.parametrize("population", [None, 3])
 def test_products_are_those_of_a_real_run(name, net, population):
     compiled = load(name).compile(net, population=population)

@@ -33,7 +33,14 @@ def test_a_bug_leaves_a_dump_and_a_word_about_it(rulec, broken, wrong, tmp_path)
     text = dump.read_text()
     import rulec as package
 
-    for part in (f"rulec {package.__version__}", "Python 3", "'check'", "Traceback (most recent call last)", "in fail", wrong.read_text()):
+    for part in (
+        f"rulec {package.__version__}",
+        "Python 3",
+        "'check'",
+        "Traceback (most recent call last)",
+        "in fail",
+        wrong.read_text(),
+    ):
         assert part in text
 
 
@@ -52,11 +59,19 @@ def test_where_nothing_can_be_written_the_dump_goes_to_the_temporary_folder(rule
     assert str(dump) in answer.err
 
 
-@pytest.mark.parametrize("error, id", [
-    (MemoryError(), "out-of-memory"),
-    (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), "out-of-memory"),
-    (PermissionError(13, "Permission denied", "/somewhere"), "file-problem"),
-])
+@pytest.mark.parametrize(
+    "error, id",
+    [
+        (MemoryError(), "out-of-memory"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"
+            ),
+            "out-of-memory",
+        ),
+        (PermissionError(13, "Permission denied", "/somewhere"), "file-problem"),
+    ],
+)
 def test_the_machine_s_limits_are_diagnostics(rulec, broken, error, id, tmp_path):
     broken(error)
     answer = rulec("check", "a.rule")

@@ -24,15 +24,23 @@ def test_columns_of_backprop():
         ("w", {"lr": False, "x": False, "d": False}, True),
         ("b", {"lr": False, "d": False}, True),
     ]
-    assert flow.blocks == (Band("input i", 0, 0), Band("forward i → j", 1, 2), Band("output j", 3, 4), Band("backward i ← j", 5, 5),
-                           Band("update i → j", 6, 7))
+    assert flow.blocks == (
+        Band("input i", 0, 0),
+        Band("forward i → j", 1, 2),
+        Band("output j", 3, 4),
+        Band("backward i ← j", 5, 5),
+        Band("update i → j", 6, 7),
+    )
     assert [row.name for row in flow.rows] == ["input", "loss", "lr", "w", "b", "x", "z", "d", "prediction"]
 
 
 def test_local_names_are_looked_through():
     flow = dataflow(load("adam").typed())
     assert [(c.row, sorted(name for name, _ in c.reads), c.itself) for c in flow.columns] == [
-        ("m", ["beta1", "grad"], True), ("v", ["beta2", "grad"], True), ("w", ["beta1", "beta2", "eps", "lr", "m", "t", "v"], True)]
+        ("m", ["beta1", "grad"], True),
+        ("v", ["beta2", "grad"], True),
+        ("w", ["beta1", "beta2", "eps", "lr", "m", "t", "v"], True),
+    ]
 
 
 def test_genome_entries_that_nothing_reads_are_left_out():
@@ -46,7 +54,15 @@ def test_repeats_span_their_blocks():
     assert [(band.title, band.last - band.first + 1) for band in flow.repeats] == [("20 times", 3), ("6 times", 3)]
 
 
-RULES = ["backprop", "blur", "adam", "equilibrium_propagation", "forward_forward", "learned_optimizer", "weight_perturbation"]
+RULES = [
+    "backprop",
+    "blur",
+    "adam",
+    "equilibrium_propagation",
+    "forward_forward",
+    "learned_optimizer",
+    "weight_perturbation",
+]
 
 
 @pytest.mark.parametrize("name", RULES)

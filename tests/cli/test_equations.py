@@ -95,50 +95,53 @@ def written(expression: str, more: str = "beta = 1") -> str:
     return output.equations[0].split(" ", 2)[2]
 
 
-@pytest.mark.parametrize("expression, text", [
-    ("a - (c - lr)", "a − (c − η)"),
-    ("(a - c) - lr", "a − c − η"),
-    ("a - (c + lr)", "a − (c + η)"),
-    ("a + (c - lr)", "a + c − η"),
-    ("a * (c + lr)", "a (c + η)"),
-    ("a / (c * lr)", "a / (c η)"),
-    ("a / c / lr", "(a / c) / η"),
-    ("a / (c / lr)", "a / (c / η)"),
-    ("a * c / lr", "a c / η"),
-    ("(a / c) * lr", "(a / c) η"),
-    ("a * (c / lr)", "a (c / η)"),
-    ("-a * c", "−a c"),
-    ("-(a + c)", "−(a + c)"),
-    ("a - -c", "a − (−c)"),
-    ("a + -2", "a + (−2)"),
-    ("(a + c)^2", "(a + c)²"),
-    ("a^-1", "a⁻¹"),
-    ("a^t", "aᵗ"),
-    ("a^(c + 1)", "a^(c + 1)"),
-    ("(a * c)^2", "(a c)²"),
-    ("a^2^c", "a^(2^c)"),
-    ("(a^2)^c", "(a²)^c"),
-    ("2 * a", "2 a"),
-    ("a * 2", "a · 2"),
-    ("a * 0.001", "a · 0.001"),
-    ("a * 1e-7", "a · 10⁻⁷"),
-    ("a * 25e-9", "a · 2.5·10⁻⁸"),
-    ("sqrt(a)", "√a"),
-    ("sqrt(a + c)", "√(a + c)"),
-    ("abs(a - c) * lr", "|a − c| η"),
-    ("tanh'(a)", "tanh′(a)"),
-    ("sum[k](y[j,k]) * a", "(Σ_k y_jk) a"),
-    ("a * sum[k](y[j,k])", "a Σ_k y_jk"),
-    ("sum[k](y[j,k] + a)", "Σ_k (y_jk + a)"),
-    ("sum[k](y[j,k]) / a", "(Σ_k y_jk) / a"),
-    ("mean[k](y[j,k]) * a", "⟨y_jk⟩_k a"),
-    ("norm[k](y[j,k])", "‖y_jk‖_k"),
-    ("max[k](y[j,k])", "max_k(y_jk)"),
-    ("y[j,0] * y[j,1]", "y_j0 y_j1"),
-    ("(a < c) * lr", "[a < c] η"),
-    ("beta * target[j]", "β · target_j"),
-    ("stop(a + c)", "stop(a + c)"),
-])
+@pytest.mark.parametrize(
+    "expression, text",
+    [
+        ("a - (c - lr)", "a − (c − η)"),
+        ("(a - c) - lr", "a − c − η"),
+        ("a - (c + lr)", "a − (c + η)"),
+        ("a + (c - lr)", "a + c − η"),
+        ("a * (c + lr)", "a (c + η)"),
+        ("a / (c * lr)", "a / (c η)"),
+        ("a / c / lr", "(a / c) / η"),
+        ("a / (c / lr)", "a / (c / η)"),
+        ("a * c / lr", "a c / η"),
+        ("(a / c) * lr", "(a / c) η"),
+        ("a * (c / lr)", "a (c / η)"),
+        ("-a * c", "−a c"),
+        ("-(a + c)", "−(a + c)"),
+        ("a - -c", "a − (−c)"),
+        ("a + -2", "a + (−2)"),
+        ("(a + c)^2", "(a + c)²"),
+        ("a^-1", "a⁻¹"),
+        ("a^t", "aᵗ"),
+        ("a^(c + 1)", "a^(c + 1)"),
+        ("(a * c)^2", "(a c)²"),
+        ("a^2^c", "a^(2^c)"),
+        ("(a^2)^c", "(a²)^c"),
+        ("2 * a", "2 a"),
+        ("a * 2", "a · 2"),
+        ("a * 0.001", "a · 0.001"),
+        ("a * 1e-7", "a · 10⁻⁷"),
+        ("a * 25e-9", "a · 2.5·10⁻⁸"),
+        ("sqrt(a)", "√a"),
+        ("sqrt(a + c)", "√(a + c)"),
+        ("abs(a - c) * lr", "|a − c| η"),
+        ("tanh'(a)", "tanh′(a)"),
+        ("sum[k](y[j,k]) * a", "(Σ_k y_jk) a"),
+        ("a * sum[k](y[j,k])", "a Σ_k y_jk"),
+        ("sum[k](y[j,k] + a)", "Σ_k (y_jk + a)"),
+        ("sum[k](y[j,k]) / a", "(Σ_k y_jk) / a"),
+        ("mean[k](y[j,k]) * a", "⟨y_jk⟩_k a"),
+        ("norm[k](y[j,k])", "‖y_jk‖_k"),
+        ("max[k](y[j,k])", "max_k(y_jk)"),
+        ("y[j,0] * y[j,1]", "y_j0 y_j1"),
+        ("(a < c) * lr", "[a < c] η"),
+        ("beta * target[j]", "β · target_j"),
+        ("stop(a + c)", "stop(a + c)"),
+    ],
+)
 def test_expressions(expression, text):
     assert written(expression) == text
 
@@ -161,7 +164,13 @@ def test_latex_is_understood_by_a_reader_of_latex(name):
     for line in render_latex(load(name).typed()).splitlines():
         if " &" in line:
             assert line.count("&") == 1
-            text = line.strip().removesuffix(r"\\").replace(" &", " ").replace(r"\left\lVert", r"\|").replace(r"\right\rVert", r"\|")
+            text = (
+                line.strip()
+                .removesuffix(r"\\")
+                .replace(" &", " ")
+                .replace(r"\left\lVert", r"\|")
+                .replace(r"\right\rVert", r"\|")
+            )
             parser.parse(f"${text.strip()}$")
 
 

@@ -21,10 +21,18 @@ def seconds(*arguments: str) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-@pytest.mark.parametrize("arguments", [
-    ["check", "rules/backprop.rule"], ["check", "--json", "rules/blur.rule"], ["check", "rules/outers.rule"], ["fmt", "--check", "rules/backprop.rule"],
-    ["--help"], ["train", "--help"], ["show", "backprop", "-o", "nonsense"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "rules/backprop.rule"],
+        ["check", "--json", "rules/blur.rule"],
+        ["check", "rules/outers.rule"],
+        ["fmt", "--check", "rules/backprop.rule"],
+        ["--help"],
+        ["train", "--help"],
+        ["show", "backprop", "-o", "nonsense"],
+    ],
+)
 def test_nothing_heavy_is_loaded(arguments):
     code = f"import sys; from rulec.cli.main import run; run({arguments!r}); print('loaded', *sorted({set(_HEAVY)} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -41,13 +41,16 @@ def test_class_of_each_shipped_rule(name):
     assert {one.state: one.kind for one in localities(load(name).typed())} == CLASSES[name]
 
 
-@pytest.mark.parametrize("name, state, text", [
-    ("backprop", "w[i,j]", "w[i,j]"),
-    ("sanger", "w[i,j]", "sum[m]((m <= j) * w[i,m] * x[m])"),
-    ("sgd", "w", "grad(loss, w)"),
-    ("direct_feedback_alignment", "w[i,j]", "e[o]"),
-    ("node_perturbation", "b[j]", "noisy"),
-])
+@pytest.mark.parametrize(
+    "name, state, text",
+    [
+        ("backprop", "w[i,j]", "w[i,j]"),
+        ("sanger", "w[i,j]", "sum[m]((m <= j) * w[i,m] * x[m])"),
+        ("sgd", "w", "grad(loss, w)"),
+        ("direct_feedback_alignment", "w[i,j]", "e[o]"),
+        ("node_perturbation", "b[j]", "noisy"),
+    ],
+)
 def test_the_reason_points_to_its_cause(name, state, text):
     found = {one.state: one for one in localities(load(name).typed())}
     assert found[state].reasons[0].span.text == text
@@ -60,12 +63,15 @@ def test_the_transposed_weights_are_found_in_the_backward_block():
     assert reason.text == "`d` came back through `w`, the synapses of the forward sweep"
 
 
-@pytest.mark.parametrize("options, kinds", [
-    ({"symmetric": "yes"}, {"w": "weight transport", "v": "weight transport", "b": "weight transport"}),
-    ({"oja": "weight"}, {"w": "non-local", "v": "non-local", "b": "local"}),
-    ({"oja": "activity"}, {"w": "local", "v": "local", "b": "local"}),
-    ({"norm_synapse": "yes"}, {"w": "non-local", "v": "non-local", "b": "non-local"}),
-])
+@pytest.mark.parametrize(
+    "options, kinds",
+    [
+        ({"symmetric": "yes"}, {"w": "weight transport", "v": "weight transport", "b": "weight transport"}),
+        ({"oja": "weight"}, {"w": "non-local", "v": "non-local", "b": "local"}),
+        ({"oja": "activity"}, {"w": "local", "v": "local", "b": "local"}),
+        ({"norm_synapse": "yes"}, {"w": "non-local", "v": "non-local", "b": "non-local"}),
+    ],
+)
 def test_options_change_the_class(options, kinds):
     assert {one.state[0]: one.kind for one in localities(load("blur").typed(options))} == kinds
 
@@ -107,20 +113,23 @@ update i -> j
 """
 
 
-@pytest.mark.parametrize("backward, update, kind", [
-    ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](x[i] * d[j])", "local"),
-    ("sum[j](v[j,i] * d[j])", "v[j,i] = w[i,j]", "weight transport"),  # a copy is transport, too
-    ("sum[j](v[j,i] * d[j])", "v[j,i] -= lr * mean[n](x[i] * d[j])", "local"),
-    ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](loss * x[i])", "three-factor"),
-    ("e * sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](x[i] * d[j])", "three-factor"),
-    ("sum[j](w[i,j] * d[j])", "w[i,j] -= lr * mean[n](e * x[i] * d[j])", "weight transport"),  # the worse of two
-    ("sum[j](w[i,j] * d[j])", "w[i,j] -= lr * mean[n](x[i] * x[j])", "local"),  # `d` is not read
-    ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * w[i,j] / sum[i](w[i,j]^2)", "non-local"),
-    ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](x[i] * mean[j](d[j]))", "non-local"),
-    ("sum[j](v[j,i] * d[j])", "s[j] += lr * mean[n](sum[i](w[i,j] * x[i]))", "non-local"),
-    ("sum[j](v[j,i] * d[j]) / sum[j](v[j,i]^2)", "w[i,j] -= lr * mean[n](x[i] * d[j])", "non-local"),
-    ("max[j](d[j])", "w[i,j] -= lr * s[j] * mean[n](x[i] * d[j])", "local"),
-])
+@pytest.mark.parametrize(
+    "backward, update, kind",
+    [
+        ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](x[i] * d[j])", "local"),
+        ("sum[j](v[j,i] * d[j])", "v[j,i] = w[i,j]", "weight transport"),  # a copy is transport, too
+        ("sum[j](v[j,i] * d[j])", "v[j,i] -= lr * mean[n](x[i] * d[j])", "local"),
+        ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](loss * x[i])", "three-factor"),
+        ("e * sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](x[i] * d[j])", "three-factor"),
+        ("sum[j](w[i,j] * d[j])", "w[i,j] -= lr * mean[n](e * x[i] * d[j])", "weight transport"),  # the worse of two
+        ("sum[j](w[i,j] * d[j])", "w[i,j] -= lr * mean[n](x[i] * x[j])", "local"),  # `d` is not read
+        ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * w[i,j] / sum[i](w[i,j]^2)", "non-local"),
+        ("sum[j](v[j,i] * d[j])", "w[i,j] -= lr * mean[n](x[i] * mean[j](d[j]))", "non-local"),
+        ("sum[j](v[j,i] * d[j])", "s[j] += lr * mean[n](sum[i](w[i,j] * x[i]))", "non-local"),
+        ("sum[j](v[j,i] * d[j]) / sum[j](v[j,i]^2)", "w[i,j] -= lr * mean[n](x[i] * d[j])", "non-local"),
+        ("max[j](d[j])", "w[i,j] -= lr * s[j] * mean[n](x[i] * d[j])", "local"),
+    ],
+)
 def test_what_makes_an_update_reach_further(backward, update, kind):
     rule = parse(_SKELETON.format(backward=backward, update=update)).typed()
     assert [one.kind for one in localities(rule)] == [kind]

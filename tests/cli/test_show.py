@@ -93,7 +93,18 @@ def test_the_named_rule_of_a_file(rulec, rules, tmp_path):
     assert answer.code == 1 and "error[unknown-rule]" in answer.err
 
 
-@pytest.mark.parametrize("number, text", [(0, "0 B"), (7, "7 B"), (999, "999 B"), (1000, "1 kB"), (26181632, "26.2 MB"), (999_600, "1 MB"), (3 * 10**12, "3 TB")])
+@pytest.mark.parametrize(
+    "number, text",
+    [
+        (0, "0 B"),
+        (7, "7 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (26181632, "26.2 MB"),
+        (999_600, "1 MB"),
+        (3 * 10**12, "3 TB"),
+    ],
+)
 def test_scaled(number, text):
     assert scaled(number, "B") == text
     assert scaled(number) == text.removesuffix("B").rstrip()

@@ -24,15 +24,34 @@ TRAIN = ["train", "backprop", "--task", "digits", "--net", "64-8-10", "--batch",
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A finished run of 6 meta-steps and two genomes, as another process made it."""
     out = tmp_path_factory.mktemp("run") / "trained"
-    done = subprocess.run([sys.executable, "-m", "rulec.cli.main", *TRAIN, "--steps", "6", "--population", "2", "--seed", "3", "--out", out],
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "rulec.cli.main",
+            *TRAIN,
+            "--steps",
+            "6",
+            "--population",
+            "2",
+            "--seed",
+            "3",
+            "--out",
+            out,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return out, done
 
 
 def test_a_run_tells_its_progress_on_standard_error(finished):
     lines = finished[1].stderr.splitlines()
     assert len(lines) == 6
-    assert all(re.fullmatch(r"step \d/6  loss [\d.]+  accuracy [\d.]+ \(best of 2\)  \d+ s left", line) for line in lines)
+    assert all(
+        re.fullmatch(r"step \d/6  loss [\d.]+  accuracy [\d.]+ \(best of 2\)  \d+ s left", line) for line in lines
+    )
 
 
 def test_a_run_ends_with_a_table_and_the_paths(finished):
@@ -46,8 +65,23 @@ def test_a_run_ends_with_a_table_and_the_paths(finished):
 def test_the_record_says_how_to_repeat_the_run(finished):
     out, done = finished
     record = json.loads((out / "run.json").read_text())
-    assert shlex.split(record["command"])[:-1] == ["rulec", *TRAIN, "--steps", "6", "--population", "2", "--seed", "3", "--out"]
-    assert record["task"]["name"] == "digits" and record["settings"]["seed"] == 3 and record["steps"] == 6 and not record["interrupted"]
+    assert shlex.split(record["command"])[:-1] == [
+        "rulec",
+        *TRAIN,
+        "--steps",
+        "6",
+        "--population",
+        "2",
+        "--seed",
+        "3",
+        "--out",
+    ]
+    assert (
+        record["task"]["name"] == "digits"
+        and record["settings"]["seed"] == 3
+        and record["steps"] == 6
+        and not record["interrupted"]
+    )
     assert f"{record['members'][record['best']]['held-out accuracy @2']:.3f}" in done.stdout
 
 
@@ -82,8 +116,12 @@ def test_an_interrupted_run_on_a_terminal(tmp_path):
     """It shows a bar, finishes its step on Ctrl-C, exits with 130 and says how to go on."""
     out = tmp_path / "b"
     main, other = pty.openpty()
-    run = subprocess.Popen([sys.executable, "-m", "rulec.cli.main", *TRAIN, "--steps", "100000", "--out", out], stdout=subprocess.DEVNULL, stderr=other,
-                           env={**os.environ, "TERM": "xterm", "COLUMNS": "150", "OMP_NUM_THREADS": "1"})
+    run = subprocess.Popen(
+        [sys.executable, "-m", "rulec.cli.main", *TRAIN, "--steps", "100000", "--out", out],
+        stdout=subprocess.DEVNULL,
+        stderr=other,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "150", "OMP_NUM_THREADS": "1"},
+    )
     os.close(other)
     deadline = time.monotonic() + 60
     while not list(out.glob("checkpoint-*")) and time.monotonic() < deadline:
@@ -103,28 +141,51 @@ EVAL = ["--task", "digits", "--episodes", "3", "--batch", "16", "--updates", "0,
 
 @pytest.fixture
 def evaluated(rulec, finished, tmp_path):
-    answer = rulec("eval", finished[0], *EVAL, "--against", "sgd,adam", "--transfer", "digits@64-5-10,digits(classes=0-1)@64-2", "--out", tmp_path / "ev")
+    answer = rulec(
+        "eval",
+        finished[0],
+        *EVAL,
+        "--against",
+        "sgd,adam",
+        "--transfer",
+        "digits@64-5-10,digits(classes=0-1)@64-2",
+        "--out",
+        tmp_path / "ev",
+    )
     assert (answer.code, answer.err) == (0, "")
     return answer, tmp_path / "ev"
 
 
 def test_an_evaluation_prints_and_writes_tables_and_a_picture(evaluated):
     answer, out = evaluated
-    assert {path.name for path in out.iterdir()} == {"accuracy.png", "accuracy.csv", "accuracy.md", "transfer.csv", "transfer.md"}
+    assert {path.name for path in out.iterdir()} == {
+        "accuracy.png",
+        "accuracy.csv",
+        "accuracy.md",
+        "transfer.csv",
+        "transfer.md",
+    }
     assert all(str(path) in answer.out for path in out.iterdir())
     with (out / "accuracy.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["learner"].split()[0] for row in rows] == ["backprop", "sgd", "adam"]
     for row in rows:
         assert {"@0", "@1", "@3"} < set(row)
-        assert f"{float(row['@3']):.3f}" in answer.out and f"{float(row['@3']):.3f}" in (out / "accuracy.md").read_text()
+        assert (
+            f"{float(row['@3']):.3f}" in answer.out and f"{float(row['@3']):.3f}" in (out / "accuracy.md").read_text()
+        )
     assert float(rows[1]["@3"]) > float(rows[1]["@0"])  # a tuned optimiser learns
     with (out / "transfer.csv").open() as file:
-        assert [(row["task"], row["network"]) for row in csv.DictReader(file)] == [("digits", "64-5-10"), ("digits(classes=0-1)", "64-2")]
+        assert [(row["task"], row["network"]) for row in csv.DictReader(file)] == [
+            ("digits", "64-5-10"),
+            ("digits(classes=0-1)", "64-2"),
+        ]
 
 
 def test_a_genome_file_and_another_network_do_as_well(rulec, finished, tmp_path):
-    answer = rulec("eval", finished[0] / "genome.safetensors", *EVAL, "--net", "64-4-10", "--rule", "backprop", "--out", tmp_path)
+    answer = rulec(
+        "eval", finished[0] / "genome.safetensors", *EVAL, "--net", "64-4-10", "--rule", "backprop", "--out", tmp_path
+    )
     assert answer.code == 0
     assert answer.out.splitlines()[3].startswith("backprop")
 

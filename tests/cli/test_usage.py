@@ -11,22 +11,25 @@ import pytest
 COMMANDS = ("check", "fmt", "show", "compile", "train", "eval")
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["chek", "a.rule"], "check"),
-    (["check", "--jsn", "a.rule"], "--json"),
-    (["train", "hebb", "--task", "digits", "--net", "64-10", "--out", "x", "--popluation", "4"], "--population"),
-    (["check"], "FILE"),
-    (["fmt"], "FILE"),
-    (["train", "hebb", "--net", "64-10", "--out", "x"], "--task"),
-    (["compile", "hebb", "--emit", "irr"], "ir-opt"),
-    (["compile", "hebb"], "--net 784-128-10"),
-    (["show", "hebb", "-o", "teach"], "`teach` is not of the form name=value"),
-    (["show", "hebb", "-o", "=3"], "not of the form"),
-    (["show", "hebb", "-o", "teach=no", "-o", "teach=yes"], "`teach` is given twice"),
-    (["train", "hebb", "--task", "digits", "--net", "64-10", "--out", "x", "--population", "0"], "population"),
-    (["eval", "x", "--task", "digits", "--out", "y", "--updates", "3,2"], "rising"),
-    (["eval", "x", "--task", "digits", "--out", "y", "--updates", "one"], "rising"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["chek", "a.rule"], "check"),
+        (["check", "--jsn", "a.rule"], "--json"),
+        (["train", "hebb", "--task", "digits", "--net", "64-10", "--out", "x", "--popluation", "4"], "--population"),
+        (["check"], "FILE"),
+        (["fmt"], "FILE"),
+        (["train", "hebb", "--net", "64-10", "--out", "x"], "--task"),
+        (["compile", "hebb", "--emit", "irr"], "ir-opt"),
+        (["compile", "hebb"], "--net 784-128-10"),
+        (["show", "hebb", "-o", "teach"], "`teach` is not of the form name=value"),
+        (["show", "hebb", "-o", "=3"], "not of the form"),
+        (["show", "hebb", "-o", "teach=no", "-o", "teach=yes"], "`teach` is given twice"),
+        (["train", "hebb", "--task", "digits", "--net", "64-10", "--out", "x", "--population", "0"], "population"),
+        (["eval", "x", "--task", "digits", "--out", "y", "--updates", "3,2"], "rising"),
+        (["eval", "x", "--task", "digits", "--out", "y", "--updates", "one"], "rising"),
+    ],
+)
 def test_usage_mistakes_exit_2(rulec, arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = rulec(*arguments)
@@ -52,7 +55,11 @@ def test_help_is_short_and_has_an_example_that_names_the_command(rulec, command)
 def test_the_top_page_names_all_commands(rulec):
     answer = rulec("--help")
     assert answer.code == 0
-    assert [line.split()[0] for line in answer.out.split("Commands:\n")[1].splitlines() if line.startswith("  ") and line[2] != " "][:6] == list(COMMANDS)
+    assert [
+        line.split()[0]
+        for line in answer.out.split("Commands:\n")[1].splitlines()
+        if line.startswith("  ") and line[2] != " "
+    ][:6] == list(COMMANDS)
     assert rulec("-h").out == answer.out
 
 
@@ -62,15 +69,18 @@ def test_version(rulec):
     assert rulec("--version").out == f"rulec {package.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments, id", [
-    (["show", "hebb", "-o", "tech=no"], "unknown-option"),
-    (["show", "nothing.rule"], "cannot-read"),
-    (["compile", "hebb", "--net", "20-x-5"], "unknown-layer"),
-    (["train", "hebb", "--task", "digit", "--net", "64-10", "--out", "x"], "unknown-task"),
-    (["train", "hebb", "--task", "digits", "--net", "20-10", "--out", "x"], "[input-mismatch]"),
-    (["train", "hebb", "--task", "digits", "--net", "64-10", "--out", "x", "--outer", "adm"], "unknown-outer"),
-    (["eval", "nothing", "--task", "digits", "--out", "x"], "no-genome-file"),
-])
+@pytest.mark.parametrize(
+    "arguments, id",
+    [
+        (["show", "hebb", "-o", "tech=no"], "unknown-option"),
+        (["show", "nothing.rule"], "cannot-read"),
+        (["compile", "hebb", "--net", "20-x-5"], "unknown-layer"),
+        (["train", "hebb", "--task", "digit", "--net", "64-10", "--out", "x"], "unknown-task"),
+        (["train", "hebb", "--task", "digits", "--net", "20-10", "--out", "x"], "[input-mismatch]"),
+        (["train", "hebb", "--task", "digits", "--net", "64-10", "--out", "x", "--outer", "adm"], "unknown-outer"),
+        (["eval", "nothing", "--task", "digits", "--out", "x"], "no-genome-file"),
+    ],
+)
 def test_mistakes_in_what_is_named_are_diagnostics(rulec, arguments, id, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = rulec(*arguments)
@@ -81,5 +91,10 @@ def test_mistakes_in_what_is_named_are_diagnostics(rulec, arguments, id, tmp_pat
 def test_characters_that_the_stream_cannot_hold_are_replaced(rules, tmp_path):
     path = tmp_path / "Nøkland.rule"
     path.write_text((rules / "hebb.rule").read_text())
-    done = subprocess.run([sys.executable, "-m", "rulec.cli.main", "check", path], capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    done = subprocess.run(
+        [sys.executable, "-m", "rulec.cli.main", "check", path],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
     assert b"/N?kland.rule: fine" in done.stdout

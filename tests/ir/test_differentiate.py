@@ -60,7 +60,10 @@ A, B, C = state("a", "nk"), state("b", "kl"), state("c", "n")
 @pytest.mark.parametrize("name", sorted(POINTWISE))
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_every_operator_of_the_table(name: str, sign: float):
-    given = {key: Array(value.axes, sign * value.data if name not in ("log", "sqrt") else value.data) for key, value in inputs().items()}
+    given = {
+        key: Array(value.axes, sign * value.data if name not in ("log", "sqrt") else value.data)
+        for key, value in inputs().items()
+    }
     operands = [A, B, C][: POINTWISE[name].arity]
     if name == "where":
         operands = [pointwise("less", A, B), B, C]
@@ -105,13 +108,17 @@ def test_reading_and_replacing_components():
 
 
 @pytest.mark.xfail(strict=True, reason="a term without some axes of the sum is counted once instead of once for each")
-@pytest.mark.parametrize("value", [A + B, A * C - B, reduce("sum", ["k"], A * A + C)], ids=["sum", "difference", "inside"])
+@pytest.mark.parametrize(
+    "value", [A + B, A * C - B, reduce("sum", ["k"], A * A + C)], ids=["sum", "difference", "inside"]
+)
 def test_a_term_counts_once_for_every_element_it_is_added_to(value: Op):
     for variable, key in ((A, "a"), (B, "b"), (C, "c")):
         slope = differentiate(value, variable)
         given = inputs()
         found = 0.0 if slope is None else aligned(evaluate(slope, given), "".join(given[key].axes))
-        np.testing.assert_allclose(found + np.zeros_like(given[key].data), slope_by_differences(value, key, given), rtol=2e-5)
+        np.testing.assert_allclose(
+            found + np.zeros_like(given[key].data), slope_by_differences(value, key, given), rtol=2e-5
+        )
 
 
 def test_what_is_stopped_and_what_does_not_depend_have_no_derivative():

@@ -55,7 +55,9 @@ def printed(text: str, optimised: bool = False) -> str:
 
 
 def test_an_optimiser():
-    assert printed(SGD) == """program sgd
+    assert (
+        printed(SGD)
+        == """program sgd
   genome lr : positive
   parameters
     %0 : [p] = state name=w side=p
@@ -65,10 +67,13 @@ def test_an_optimiser():
     %4 : [p] = sub %0 %3
     write w@p %4
 """
+    )
 
 
 def test_a_rule_with_everything():
-    assert printed(HEBB) == """program hebb
+    assert (
+        printed(HEBB)
+        == """program hebb
   index k : 2
   genome lr : positive per layer
   net f : 2 -> 4 -> 1 (tanh)
@@ -106,6 +111,7 @@ def test_a_rule_with_everything():
     %19 : [i,j] = add %10 %18
     write w@i,j %19
 """
+    )
 
 
 def test_an_optimised_program_reduces_by_contraction():

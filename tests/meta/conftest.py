@@ -9,7 +9,7 @@ import rulec
 from rulec.meta.plan import plan
 from rulec.tasks.registry import task_from
 
-MANY = '''
+MANY = """
 rule many "entries of every domain and shape, and a net"
 
 index k, l : 2
@@ -49,11 +49,11 @@ backward i <- j
 update i -> j
   m[i,j] = keep_ * m[i,j] + mean[n](x[i,0] * d[j])
   w[i,j] -= lr * eta * (m[i,j] + 0.1 * f(m[i,j], w[i,j]))
-'''
+"""
 
 
 # `boom` breaks a genome on purpose: the square root has no value below zero, and no derivative at zero.
-FRAGILE = '''
+FRAGILE = """
 rule fragile "backprop whose learning rate is multiplied by the root of a number that may be negative"
 
 genome
@@ -84,7 +84,7 @@ backward i <- j
 
 update i -> j
   w[i,j] -= lr * sqrt(boom) * mean[n](x[i] * d[j])
-'''
+"""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -114,6 +114,15 @@ def many():
 
 def planned(compiled, task, outer="adam", **given):
     """A plan with small numbers."""
-    settings = {"steps": 5, "seed": 0, "batch": 16, "query": None, "inner_steps": 3, "lr": None, "clip": None, "patience": 10}
+    settings = {
+        "steps": 5,
+        "seed": 0,
+        "batch": 16,
+        "query": None,
+        "inner_steps": 3,
+        "lr": None,
+        "clip": None,
+        "patience": 10,
+    }
     start, options = given.pop("start", None), given.pop("options", None)
     return plan(compiled, task, outer, options, start, **{**settings, **given})

@@ -21,8 +21,18 @@ UPDATES = (0, 1, 4)
 
 def test_the_curve_is_that_of_a_network_trained_by_torch(backprop, digits):
     episodes, batch, seed, lr = 3, 20, 11, 0.7
-    curve = evaluate(backprop.compile("64-8-10"), {"lr": torch.tensor(lr)}, digits, updates=UPDATES, episodes=episodes, batch=batch, seed=seed)
-    data = digits.episode(seed=derived_seed("evaluate", "held-out", seed), steps=4, batch=batch, tasks=episodes, held_out=True)
+    curve = evaluate(
+        backprop.compile("64-8-10"),
+        {"lr": torch.tensor(lr)},
+        digits,
+        updates=UPDATES,
+        episodes=episodes,
+        batch=batch,
+        seed=seed,
+    )
+    data = digits.episode(
+        seed=derived_seed("evaluate", "held-out", seed), steps=4, batch=batch, tasks=episodes, held_out=True
+    )
     drawn = backprop.compile("64-8-10", tasks=episodes).init_state(derived_seed("evaluate", "synapses", seed))
     accuracy, loss = np.zeros((3, episodes)), np.zeros((3, episodes))
     for e in range(episodes):
@@ -53,9 +63,13 @@ def test_losses_are_those_of_torch():
     prediction, target = torch.randn(2, 6, 4, generator=generator), torch.randn(2, 6, 4, generator=generator)
     labels = torch.randint(4, (2, 6), generator=generator)
     for k in range(2):
-        torch.testing.assert_close(query_loss("mse", prediction, target)[k], torch.nn.functional.mse_loss(prediction[k], target[k]))
-        torch.testing.assert_close(query_loss("cross_entropy", prediction, torch.nn.functional.one_hot(labels, 4).float())[k],
-                                   torch.nn.functional.cross_entropy(prediction[k], labels[k]))
+        torch.testing.assert_close(
+            query_loss("mse", prediction, target)[k], torch.nn.functional.mse_loss(prediction[k], target[k])
+        )
+        torch.testing.assert_close(
+            query_loss("cross_entropy", prediction, torch.nn.functional.one_hot(labels, 4).float())[k],
+            torch.nn.functional.cross_entropy(prediction[k], labels[k]),
+        )
 
 
 def test_objectives_add_up():
@@ -69,27 +83,46 @@ def test_a_prediction_that_is_not_finite_has_no_objective():
 
 
 def test_kinds_of_task_are_told_apart(backprop, functions):
-    curve = evaluate(backprop.compile("2-8-1(tanh)", loss="mse"), {"lr": torch.tensor(0.5)}, functions, updates=(0, 5), episodes=6, batch=32)
+    curve = evaluate(
+        backprop.compile("2-8-1(tanh)", loss="mse"),
+        {"lr": torch.tensor(0.5)},
+        functions,
+        updates=(0, 5),
+        episodes=6,
+        batch=32,
+    )
     assert set(curve.by_name) == {"or", "quadrant_and", "nxor"}
     np.testing.assert_allclose(np.mean(list(curve.by_name.values()), axis=0), curve.accuracy)
 
 
 def test_evaluation_does_not_depend_on_the_axes_compiled(backprop, functions):
     genome = {"lr": torch.tensor(0.5)}
-    plain, wide = (backprop.compile("2-8-1", loss="mse", **axes) for axes in ({}, {"population": 3, "tasks": 2, "replicas": 2}))
+    plain, wide = (
+        backprop.compile("2-8-1", loss="mse", **axes) for axes in ({}, {"population": 3, "tasks": 2, "replicas": 2})
+    )
     assert evaluate(plain, genome, functions, episodes=3) == evaluate(wide, genome, functions, episodes=3)
 
 
 def test_held_out_and_training_data_differ(backprop, digits):
     compiled = backprop.compile("64-8-10")
     genome = {"lr": torch.tensor(0.5)}
-    assert evaluate(compiled, genome, digits, episodes=2).accuracy != evaluate(compiled, genome, digits, episodes=2, held_out=False).accuracy
+    assert (
+        evaluate(compiled, genome, digits, episodes=2).accuracy
+        != evaluate(compiled, genome, digits, episodes=2, held_out=False).accuracy
+    )
 
 
-@pytest.mark.parametrize(("settings", "id"), [
-    ({"updates": ()}, "wrong-updates"), ({"updates": (3, 1)}, "wrong-updates"), ({"updates": (-1,)}, "wrong-updates"),
-    ({"updates": (1.5,)}, "wrong-updates"), ({"episodes": 0}, "wrong-count"), ({"batch": 0}, "wrong-count"),
-])
+@pytest.mark.parametrize(
+    ("settings", "id"),
+    [
+        ({"updates": ()}, "wrong-updates"),
+        ({"updates": (3, 1)}, "wrong-updates"),
+        ({"updates": (-1,)}, "wrong-updates"),
+        ({"updates": (1.5,)}, "wrong-updates"),
+        ({"episodes": 0}, "wrong-count"),
+        ({"batch": 0}, "wrong-count"),
+    ],
+)
 def test_wrong_settings_are_told(backprop, functions, settings, id):
     with pytest.raises(RuleError, match=id):
         evaluate(backprop.compile("2-4-1", loss="mse"), {"lr": torch.tensor(0.1)}, functions, **settings)
@@ -108,12 +141,21 @@ def test_rates_are_chosen_on_training_data_and_used_on_held_out_data(digits):
     setting = Setting(UPDATES, 3, 24, None, 5)
     (found,) = baselines(digits, "64-8-10", ("sgd",), rates=grid, updates=UPDATES, episodes=3, batch=24, seed=5)
     compiled = rulec.load("sgd").compile("64-8-10")
-    alone = {rate: [measure(compiled, {"lr": torch.tensor([rate])}, digits, dataclasses.replace(setting, held_out=held_out)) for held_out in (False, True)]
-             for rate in grid}
+    alone = {
+        rate: [
+            measure(compiled, {"lr": torch.tensor([rate])}, digits, dataclasses.replace(setting, held_out=held_out))
+            for held_out in (False, True)
+        ]
+        for rate in grid
+    }
     for place in range(len(UPDATES)):
-        by_training = max(grid, key=lambda rate: (alone[rate][0].accuracy[place].mean(), -alone[rate][0].loss[place].mean()))
+        by_training = max(
+            grid, key=lambda rate: (alone[rate][0].accuracy[place].mean(), -alone[rate][0].loss[place].mean())
+        )
         assert found.rates[place] == by_training or place == 0
-        assert found.curve.accuracy[place] == pytest.approx(alone[found.rates[place]][1].accuracy[place].mean().item(), abs=1e-6)
+        assert found.curve.accuracy[place] == pytest.approx(
+            alone[found.rates[place]][1].accuracy[place].mean().item(), abs=1e-6
+        )
     assert found.curve.at(4) > 0.3 > found.curve.at(0)
 
 
@@ -129,11 +171,19 @@ def test_the_default_baselines_are_three_optimisers(functions):
 def test_a_genome_goes_to_other_networks_and_tasks(backprop, digits, functions):
     compiled = backprop.compile("64-8-10")
     genome = {"lr": torch.tensor(0.7)}
-    same, wider, other = transfer_table(compiled, genome, [(digits, "64-8-10"), (digits, "64-16-8-10"), ("functions", "2-8-1")],
-                                        updates=(0, 5), episodes=2, batch=32)
+    same, wider, other = transfer_table(
+        compiled,
+        genome,
+        [(digits, "64-8-10"), (digits, "64-16-8-10"), ("functions", "2-8-1")],
+        updates=(0, 5),
+        episodes=2,
+        batch=32,
+    )
     assert same == evaluate(compiled, genome, digits, updates=(0, 5), episodes=2, batch=32)
     assert (wider.network, other.task, other.network) == ("64-16-8-10", functions.name, "2-8-1")
-    assert other == evaluate(backprop.compile("2-8-1", loss="mse"), genome, functions, updates=(0, 5), episodes=2, batch=32)
+    assert other == evaluate(
+        backprop.compile("2-8-1", loss="mse"), genome, functions, updates=(0, 5), episodes=2, batch=32
+    )
 
 
 def test_a_genome_per_layer_stays_with_its_number_of_layers(many, functions):

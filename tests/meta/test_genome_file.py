@@ -14,7 +14,7 @@ from rulec.meta.genome_file import load_genome, save_genome
 from rulec.meta.train import meta_train
 from rulec.source import RuleError
 
-SIZED = '''
+SIZED = """
 rule sized "a genome whose size is an option, and one per layer"
 
 option states = 2
@@ -43,7 +43,7 @@ output j
 
 update i -> j
   w[i,j] -= lr * mean[n](sum[k](x[i,k] * gain[k]) * d[j])
-'''
+"""
 
 
 def _ids(path, compiled):
@@ -57,7 +57,11 @@ def _rewritten(path, tensors=None, **metadata):
     with safe_open(path, "pt") as file:
         old = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         texts = dict(file.metadata())
-    save_file(tensors(old) if tensors else old, path, metadata={k: v for k, v in {**texts, **metadata}.items() if v is not None})
+    save_file(
+        tensors(old) if tensors else old,
+        path,
+        metadata={k: v for k, v in {**texts, **metadata}.items() if v is not None},
+    )
 
 
 @pytest.fixture
@@ -68,7 +72,13 @@ def compiled(many):
 @pytest.fixture
 def path(many, compiled, tmp_path):
     genome = {name: value[0] for name, value in compiled.init_genome(3).items()}
-    return save_genome(tmp_path / "g.safetensors", genome, compiled, initial={"w.c1": torch.ones(2, 4)}, about={"seed": 3, "note": 'a "quoted" λ'})
+    return save_genome(
+        tmp_path / "g.safetensors",
+        genome,
+        compiled,
+        initial={"w.c1": torch.ones(2, 4)},
+        about={"seed": 3, "note": 'a "quoted" λ'},
+    )
 
 
 def test_a_genome_comes_back_bit_for_bit(compiled, path, many):
@@ -88,7 +98,9 @@ def test_training_writes_a_genome_that_evaluates_the_same(backprop, functions, t
     result = meta_train(compiled, functions, steps=3, inner_steps=3, batch=16, episodes=4, out=tmp_path, lr=0.1)
     read = load_genome(result.paths["genome"], compiled)
     again = rulec.load(result.paths["rule"]).compile("2-4-1(tanh)", loss="mse")
-    assert evaluate(again, read.genome, functions, episodes=3) == evaluate(compiled, result.genome, functions, episodes=3)
+    assert evaluate(again, read.genome, functions, episodes=3) == evaluate(
+        compiled, result.genome, functions, episodes=3
+    )
     assert read.about["steps"] == 3 and read.about["member"] == result.best
     assert read.about["curve"]["loss"] == result.history.loss[:, result.best].tolist()
     assert read.about["task"] == json.loads(json.dumps(functions.describe()))
@@ -127,7 +139,9 @@ def test_missing_and_extra_entries_are_told_together(compiled, path):
     assert "lacks `lr`, `mix`" in str(error) and "has `rl`" in str(error)
 
 
-@pytest.mark.parametrize(("value", "id"), [(-0.1, "outside-domain"), (float("nan"), "not-finite"), (float("inf"), "not-finite")])
+@pytest.mark.parametrize(
+    ("value", "id"), [(-0.1, "outside-domain"), (float("nan"), "not-finite"), (float("inf"), "not-finite")]
+)
 def test_values_must_lie_in_their_domains(compiled, path, value, id):
     _rewritten(path, lambda old: {**old, "lr": torch.tensor(value)})
     assert _ids(path, compiled)[0] == [id]

@@ -51,7 +51,10 @@ def test_unroll_agrees_with_finite_differences_for_initial_states(functions):
     compiled = rulec.load("sgd").compile("2-3-1(tanh)", loss="mse", dtype="float64")
     made = planned(compiled, functions, "maml")
     assert made.problem.step.tasks == 32
-    assert set(made.free) == {"lr", *(f"init({name})" for name in ("w.c1.weight", "w.c1.bias", "w.c2.weight", "w.c2.bias"))}
+    assert set(made.free) == {
+        "lr",
+        *(f"init({name})" for name in ("w.c1.weight", "w.c1.bias", "w.c2.weight", "w.c2.bias")),
+    }
     _, exact = reverse_gradient(made.problem, made.free, 0, plain)
     measured = _central_differences(made.problem, made.free)
     for name, value in exact.items():
@@ -83,7 +86,9 @@ def test_checkpointing_keeps_less_in_memory(many, functions):
     kept = {}
     for carry in (plain, again):
         sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: (sizes.append(t.numel()), t)[1], lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: (sizes.append(t.numel()), t)[1], lambda t: t
+        ):
             leaves = {name: value.clone().requires_grad_() for name, value in made.free.items()}
             made.problem.lesson(leaves, 0, carry)
         kept[carry] = sum(sizes)
@@ -91,7 +96,7 @@ def test_checkpointing_keeps_less_in_memory(many, functions):
 
 
 # One linear connection without bias, under an update whose Jacobian with respect to the weights is known.
-LINEAR = '''
+LINEAR = """
 rule drift "{title}"
 
 genome
@@ -116,7 +121,7 @@ output j
 
 update i -> j
   w[i,j] -= {change}
-'''
+"""
 
 
 def _both(text, functions, **given):
@@ -138,7 +143,9 @@ def test_first_order_drops_exactly_the_later_jacobians(functions):
     # w_n = (1 - lr)^n w_0, so dw_n/dlr = -n (1 - lr)^(n - 1) w_0. With the Jacobian 1 - lr of each update taken as 1, what
     # remains is the sum over updates of -w_k = -w_0 (1 - lr)^k.
     n, lr = 3, 0.3
-    (score, exact), (other, approximate) = _both(LINEAR.format(title="decays", change="lr * w[i,j]"), functions, inner_steps=n)
+    (score, exact), (other, approximate) = _both(
+        LINEAR.format(title="decays", change="lr * w[i,j]"), functions, inner_steps=n
+    )
     torch.testing.assert_close(other.loss, score.loss, rtol=0, atol=0)
     expected = sum((1 - lr) ** k for k in range(n)) / (n * (1 - lr) ** (n - 1))
     torch.testing.assert_close(approximate["lr"] / exact["lr"], torch.full((1,), expected, dtype=torch.float64))

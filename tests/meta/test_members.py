@@ -26,8 +26,12 @@ def test_training_together_is_training_alone(many, functions):
     start["lr"] = torch.tensor([0.05, 0.2, 0.6], dtype=torch.float64)
     crowd = meta_train(together, functions, start=start, **settings)
     for member in range(3):
-        lonely = meta_train(many.compile("2-5-1(tanh)", population=1, loss="mse", dtype="float64"), functions,
-                            start=_picked(start, member), **settings)
+        lonely = meta_train(
+            many.compile("2-5-1(tanh)", population=1, loss="mse", dtype="float64"),
+            functions,
+            start=_picked(start, member),
+            **settings,
+        )
         for name, value in lonely.genomes.items():
             assert not torch.equal(value, start[name][member : member + 1]) or name == "f.1.bias"
             torch.testing.assert_close(crowd.genomes[name][member : member + 1], value, rtol=1e-9, atol=1e-11)
@@ -88,7 +92,8 @@ def test_nobody_left_is_an_error_that_says_when(functions):
     assert str(error.value) == (
         "error[all-members-diverged]: no genome is left: the loss or the gradient of every member stopped being finite\n"
         "   = note: given up at meta-step 3, 3, each after 4 such steps in a row\n"
-        "   = help: lower `lr`, use fewer inner steps, or normalise in the rule")
+        "   = help: lower `lr`, use fewer inner steps, or normalise in the rule"
+    )
 
 
 # --- Optimisers and clipping, against torch's own ----------------------------------------------

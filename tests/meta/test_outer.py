@@ -17,7 +17,7 @@ from rulec.source import RuleError
 
 from .conftest import planned
 
-OWN = '''
+OWN = """
 outer adam "the file's own adam"
   option rate = 0.25
   inner    rule for 3 steps on support
@@ -25,7 +25,7 @@ outer adam "the file's own adam"
   minimize loss on query
   through  unroll
   by       adam(lr = rate), clip = 2, batch = 24
-'''
+"""
 
 
 def _compiled(backprop, **settings):
@@ -57,9 +57,19 @@ def test_the_files_own_outer_comes_first_and_options_reach_it(backprop, function
     assert outer_from("adam", compiled, {"rate": 0.5}).optimizer.settings == {"lr": 0.5}
     assert outer_from("first_order", compiled).through.name == "first_order"
     made = planned(compiled, functions, inner_steps=None, batch=None)
-    assert (made.problem.inner_steps, made.problem.batch, made.method.clip, made.method.optimizer.lr) == (3, 24, 2.0, 0.25)
+    assert (made.problem.inner_steps, made.problem.batch, made.method.clip, made.method.optimizer.lr) == (
+        3,
+        24,
+        2.0,
+        0.25,
+    )
     made = planned(compiled, functions, inner_steps=7, batch=9, clip=5, lr=0.125)
-    assert (made.problem.inner_steps, made.problem.batch, made.method.clip, made.method.optimizer.lr) == (7, 9, 5.0, 0.125)
+    assert (made.problem.inner_steps, made.problem.batch, made.method.clip, made.method.optimizer.lr) == (
+        7,
+        9,
+        5.0,
+        0.125,
+    )
 
 
 def test_an_outer_of_another_file_is_named_with_its_path(backprop, tmp_path):
@@ -76,7 +86,10 @@ def test_unknown_outers_get_a_suggestion(backprop, functions):
 
 def test_the_inner_rule_must_be_the_compiled_one(backprop, functions):
     found = _error(_compiled(backprop), functions, "maml")
-    assert (found.id, found.message) == ("other-inner-rule", "outer `maml` trains the rule `sgd`, but `backprop` was compiled")
+    assert (found.id, found.message) == (
+        "other-inner-rule",
+        "outer `maml` trains the rule `sgd`, but `backprop` was compiled",
+    )
 
 
 def test_values_of_the_inner_clause_are_where_the_search_starts(functions):
@@ -97,20 +110,23 @@ def _changed(backprop, **parts):
     return dataclasses.replace(outer, **{**parts, **calls})
 
 
-@pytest.mark.parametrize(("parts", "id"), [
-    ({"plus": 1}, "not-available-yet"),
-    ({"objectives": ((1.0, "error"),)}, "error-has-no-gradient"),
-    ({"optimizer": {"name": "lbfgs"}}, "unknown-optimizer"),
-    ({"optimizer": {"settings": {"rate": 1.0}}}, "unknown-setting"),
-    ({"optimizer": {"settings": {"lr": -1.0}}}, "not-positive"),
-    ({"optimizer": {"settings": {"beta2": 1.0}}}, "not-below-one"),
-    ({"optimizer": {"arguments": (0.1,)}}, "unexpected-argument"),
-    ({"through": {"settings": {"k": 3}}}, "unknown-setting"),
-    ({"through": {"name": "implicit", "arguments": ("cg",)}}, "not-available-yet"),
-    ({"through": {"name": "first_order"}, "checkpoint": True}, "checkpoint-misplaced"),
-    ({"through": {"name": "cma"}}, "unknown-optimizer"),
-    ({"inner": {"settings": {"rate": 1.0}}}, "unknown-meta-parameter"),
-])
+@pytest.mark.parametrize(
+    ("parts", "id"),
+    [
+        ({"plus": 1}, "not-available-yet"),
+        ({"objectives": ((1.0, "error"),)}, "error-has-no-gradient"),
+        ({"optimizer": {"name": "lbfgs"}}, "unknown-optimizer"),
+        ({"optimizer": {"settings": {"rate": 1.0}}}, "unknown-setting"),
+        ({"optimizer": {"settings": {"lr": -1.0}}}, "not-positive"),
+        ({"optimizer": {"settings": {"beta2": 1.0}}}, "not-below-one"),
+        ({"optimizer": {"arguments": (0.1,)}}, "unexpected-argument"),
+        ({"through": {"settings": {"k": 3}}}, "unknown-setting"),
+        ({"through": {"name": "implicit", "arguments": ("cg",)}}, "not-available-yet"),
+        ({"through": {"name": "first_order"}, "checkpoint": True}, "checkpoint-misplaced"),
+        ({"through": {"name": "cma"}}, "unknown-optimizer"),
+        ({"inner": {"settings": {"rate": 1.0}}}, "unknown-meta-parameter"),
+    ],
+)
 def test_what_does_not_fit_is_told(backprop, functions, parts, id):
     assert _error(_compiled(backprop), functions, _changed(backprop, **parts)).id == id
 
@@ -118,7 +134,9 @@ def test_what_does_not_fit_is_told(backprop, functions, parts, id):
 def test_meta_items_must_exist(backprop, functions):
     span = backprop.outer("adam").span
     found = _error(_compiled(backprop), functions, _changed(backprop, meta=(Call("rule.rl", (), {}, span),)))
-    assert (found.id, found.help) == ("unknown-meta-parameter", "did you mean `lr`?") or found.notes == ("its entries are `lr`",)
+    assert (found.id, found.help) == ("unknown-meta-parameter", "did you mean `lr`?") or found.notes == (
+        "its entries are `lr`",
+    )
     found = _error(_compiled(backprop), functions, _changed(backprop, meta=(Call("init", ("v",), {}, span),)))
     assert (found.id, found.notes) == ("unknown-initial", ("its states are `w`, `b`",))
 
@@ -128,25 +146,43 @@ def test_a_rule_without_a_genome_has_nothing_to_learn(backprop, functions):
     assert _error(rulec.parse(text).compile("2-4-1", loss="mse"), functions).id == "nothing-to-learn"
 
 
-@pytest.mark.parametrize(("settings", "id"), [
-    ({"steps": -1}, "wrong-count"), ({"inner_steps": 1.5}, "wrong-count"), ({"batch": 0}, "wrong-count"), ({"patience": 0}, "wrong-count"),
-    ({"query": 0}, "wrong-count"), ({"clip": 0}, "not-positive"), ({"clip": float("nan")}, "not-positive"), ({"lr": 0.0}, "not-positive"),
-    ({"start": {"rl": torch.ones(())}}, "missing-entry"), ({"start": {"lr": torch.ones(2, 2)}}, "wrong-shape"),
-    ({"start": {"lr": torch.ones(3)}}, "wrong-shape"),
-])
+@pytest.mark.parametrize(
+    ("settings", "id"),
+    [
+        ({"steps": -1}, "wrong-count"),
+        ({"inner_steps": 1.5}, "wrong-count"),
+        ({"batch": 0}, "wrong-count"),
+        ({"patience": 0}, "wrong-count"),
+        ({"query": 0}, "wrong-count"),
+        ({"clip": 0}, "not-positive"),
+        ({"clip": float("nan")}, "not-positive"),
+        ({"lr": 0.0}, "not-positive"),
+        ({"start": {"rl": torch.ones(())}}, "missing-entry"),
+        ({"start": {"lr": torch.ones(2, 2)}}, "wrong-shape"),
+        ({"start": {"lr": torch.ones(3)}}, "wrong-shape"),
+    ],
+)
 def test_wrong_numbers_are_told(backprop, functions, settings, id):
     assert _error(_compiled(backprop, population=2), functions, **settings).id == id
 
 
 def test_the_task_must_fit_the_network(backprop, functions, digits):
-    assert _error(_compiled(backprop), digits).message == "the network `2-4-1` has input shape 2, but the task `digits` has 64"
+    assert (
+        _error(_compiled(backprop), digits).message
+        == "the network `2-4-1` has input shape 2, but the task `digits` has 64"
+    )
     found = _error(backprop.compile("2-4-3"), functions)
     assert (found.id, found.help) == ("task-does-not-fit", "compile for a network whose number of outputs is 1")
 
 
-@pytest.mark.parametrize(("settings", "id"), [
-    ({"sigma": 0.0}, "not-positive"), ({"population": 1}, "population-too-small"), ({"lr": 0.1}, "unknown-setting"),
-])
+@pytest.mark.parametrize(
+    ("settings", "id"),
+    [
+        ({"sigma": 0.0}, "not-positive"),
+        ({"population": 1}, "population-too-small"),
+        ({"lr": 0.1}, "unknown-setting"),
+    ],
+)
 def test_settings_of_cma_are_checked(backprop, functions, settings, id):
     outer = backprop.outer("cma")
     wrong = dataclasses.replace(outer, optimizer=dataclasses.replace(outer.optimizer, settings=settings))

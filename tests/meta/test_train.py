@@ -72,7 +72,11 @@ def test_maml_learns_initial_weights_that_tasks_share(functions):
     compiled = rulec.load("sgd").compile("2-16-1(tanh)", loss="mse", replicas=2)
     result = meta_train(compiled, functions, "maml", steps=150, lr=0.02, batch=32, episodes=4)
     assert {name: tuple(value.shape) for name, value in result.initial.items()} == {
-        "w.c1.weight": (2, 16), "w.c1.bias": (16,), "w.c2.weight": (16, 1), "w.c2.bias": (1,)}
+        "w.c1.weight": (2, 16),
+        "w.c1.bias": (16,),
+        "w.c2.weight": (16, 1),
+        "w.c2.bias": (1,),
+    }
     losses = result.history.loss[:, 0]
     assert losses[-20:].mean() < 0.75 * losses[:5].mean()
 
@@ -187,8 +191,13 @@ meta_train(compiled, "functions", steps={steps}, inner_steps=3, batch=16, episod
 
 def _started(folder, steps):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(PROGRAM.format(steps=steps)), str(folder)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM.format(steps=steps)), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
 
 
 def _wait_for(process, step):
@@ -272,11 +281,20 @@ def test_another_run_is_not_resumed_and_everything_that_differs_is_named(backpro
 def test_another_rule_is_not_resumed(backprop, functions, tmp_path):
     meta_train(_compiled(backprop), functions, steps=1, out=tmp_path, **SMALL)
     text = backprop.text.replace("lr : positive = 0.1", "lr : positive = 0.2")
-    error = _error(rulec.parse(text).compile("2-6-1(tanh)", loss="mse", population=2), functions, steps=2, out=tmp_path, resume=True, **SMALL)
+    error = _error(
+        rulec.parse(text).compile("2-6-1(tanh)", loss="mse", population=2),
+        functions,
+        steps=2,
+        out=tmp_path,
+        resume=True,
+        **SMALL,
+    )
     assert "`rule hash`, `start` differ" in str(error)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"no checkpoint at all"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"no checkpoint at all"]
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_still_works(backprop, functions, tmp_path, damage):
     compiled = _compiled(backprop)
     meta_train(compiled, functions, steps=4, out=tmp_path, save_every=2, **SMALL)
@@ -286,7 +304,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_still_works(backprop, 
     assert error.diagnostics[0].id == "damaged-checkpoint"
     assert last.name in error.diagnostics[0].message and last.name in error.diagnostics[0].help
     last.unlink()
-    _same(meta_train(compiled, functions, steps=4, **SMALL), meta_train(compiled, functions, steps=4, out=tmp_path, resume=True, **SMALL))
+    _same(
+        meta_train(compiled, functions, steps=4, **SMALL),
+        meta_train(compiled, functions, steps=4, out=tmp_path, resume=True, **SMALL),
+    )
 
 
 def test_folders_are_used_for_one_run(backprop, functions, tmp_path):
@@ -296,7 +317,10 @@ def test_folders_are_used_for_one_run(backprop, functions, tmp_path):
     meta_train(compiled, functions, steps=1, out=tmp_path, **SMALL)
     assert _error(compiled, functions, steps=1, out=tmp_path, **SMALL).diagnostics[0].id == "folder-in-use"
     (tmp_path / "file").write_text("")
-    assert _error(compiled, functions, steps=1, out=tmp_path / "file" / "deeper", **SMALL).diagnostics[0].id == "cannot-write"
+    assert (
+        _error(compiled, functions, steps=1, out=tmp_path / "file" / "deeper", **SMALL).diagnostics[0].id
+        == "cannot-write"
+    )
 
 
 def test_tensorboard_says_how_to_install_it_where_it_is_missing(backprop, functions, tmp_path, monkeypatch):

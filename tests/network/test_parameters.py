@@ -13,17 +13,31 @@ from rulec.source import RuleError
 
 def small_module() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3, groups=2, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3),
-        nn.LayerNorm(3), nn.Tanh(), nn.Linear(3, 2)).double()
+        nn.Conv2d(2, 4, 3, groups=2, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+        nn.LayerNorm(3),
+        nn.Tanh(),
+        nn.Linear(3, 2),
+    ).double()
 
 
 def test_names_and_shapes() -> None:
     network = parse_spec("2x4x4-conv(6, groups=2)-batchnorm(affine)-5-layernorm(affine)-3")
     parameters = initial_parameters(network, torch.Generator().manual_seed(0), torch.float64)
     assert {name: tuple(one.shape) for name, one in parameters.items()} == {
-        "c1.weight": (6, 1, 3, 3), "c1.bias": (6,), "c2.weight": (96, 5), "c2.bias": (5,),
-        "c3.weight": (5, 3), "c3.bias": (3,), "hidden1.scale": (6,), "hidden1.shift": (6,),
-        "hidden2.scale": (5,), "hidden2.shift": (5,),
+        "c1.weight": (6, 1, 3, 3),
+        "c1.bias": (6,),
+        "c2.weight": (96, 5),
+        "c2.bias": (5,),
+        "c3.weight": (5, 3),
+        "c3.bias": (3,),
+        "hidden1.scale": (6,),
+        "hidden1.shift": (6,),
+        "hidden2.scale": (5,),
+        "hidden2.shift": (5,),
     }
     assert {one.dtype for one in parameters.values()} == {torch.float64}
 
@@ -72,8 +86,10 @@ def test_way_back_into_the_module() -> None:
     module = small_module()
     network = network_from(module, (2, 4, 4))
     generator = torch.Generator().manual_seed(3)
-    drawn = {name: torch.randn(one.shape, generator=generator, dtype=torch.float64)
-             for name, one in parameters_from(module, network).items()}
+    drawn = {
+        name: torch.randn(one.shape, generator=generator, dtype=torch.float64)
+        for name, one in parameters_from(module, network).items()
+    }
     parameters_to(module, network, drawn)
     returned = parameters_from(module, network)
     assert returned.keys() == drawn.keys()
@@ -91,8 +107,20 @@ def test_gradients_flow_through_forward() -> None:
     forward(network, parameters, x).square().sum().backward()
     module(x).square().sum().backward()
     expected = [one.grad for one in module.parameters()]
-    found = [parameters[name].grad for name in ("c1.weight", "layer0.scale", "layer0.shift", "c2.weight", "c2.bias",
-                                                "layer4.scale", "layer4.shift", "c3.weight", "c3.bias")]
+    found = [
+        parameters[name].grad
+        for name in (
+            "c1.weight",
+            "layer0.scale",
+            "layer0.shift",
+            "c2.weight",
+            "c2.bias",
+            "layer4.scale",
+            "layer4.shift",
+            "c3.weight",
+            "c3.bias",
+        )
+    ]
     for mine, torchs in zip(found, expected, strict=True):
         assert mine is not None and torchs is not None
         transposed = mine.T if mine.dim() == 2 else mine
@@ -107,4 +135,5 @@ def test_parameters_of_another_module(module: nn.Module) -> None:
     assert str(error.value) == (
         f"error[foreign-module]: `{type(module).__name__}` has no tensor `0.weight` of shape 2x3\n"
         "   = note: the network was traced from another module, or comes from a spec\n"
-        "   = help: give the module that the network was traced from")
+        "   = help: give the module that the network was traced from"
+    )

@@ -13,8 +13,17 @@ from torch import Tensor, nn
 from rulec.network import parse_spec
 from rulec.network.parameters import forward, initial_parameters
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "softplus": nn.Softplus, "elu": nn.ELU,
-               "identity": nn.Identity, "gelu": nn.GELU, "silu": nn.SiLU, "softsign": nn.Softsign}
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softplus": nn.Softplus,
+    "elu": nn.ELU,
+    "identity": nn.Identity,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softsign": nn.Softsign,
+}
 
 
 @dataclass
@@ -36,7 +45,8 @@ def norm_of(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[str, nn.Module] | 
     flag = "(affine)" if affine else ""
     batch = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
     choices: list[tuple[str, nn.Module] | None] = [
-        None, (f"batchnorm{flag}", batch(shape[0], affine=affine)),
+        None,
+        (f"batchnorm{flag}", batch(shape[0], affine=affine)),
         (f"layernorm{flag}", nn.LayerNorm(shape, elementwise_affine=affine)),
     ]
     groups = draw(st.sampled_from([n for n in range(1, shape[0] + 1) if shape[0] % n == 0]))
@@ -92,8 +102,9 @@ def add_pool(draw: st.DrawFn, choice: Choice) -> None:
 @st.composite
 def choices(draw: st.DrawFn) -> tuple[str, Choice]:
     image = draw(st.sampled_from([True, True, True, False]))
-    shape = draw(st.tuples(*[st.integers(1, 3), st.integers(4, 9), st.integers(4, 9)]) if image else
-                 st.tuples(st.integers(2, 9)))
+    shape = draw(
+        st.tuples(*[st.integers(1, 3), st.integers(4, 9), st.integers(4, 9)]) if image else st.tuples(st.integers(2, 9))
+    )
     choice = Choice(["x".join(map(str, shape))], [], [], shape)
     hidden = draw(st.sampled_from(list(ACTIVATIONS)))
     for step in draw(st.lists(st.sampled_from(["pool", "conv", "conv", "dense"]), min_size=2, max_size=4)):

@@ -24,8 +24,15 @@ def test_table_of_a_spec() -> None:
 
 
 def test_parameters_are_counted_as_torch_counts_them() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(),
-                           nn.Linear(24, 7, bias=False), nn.LayerNorm(7), nn.Linear(7, 2))
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, groups=3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24, 7, bias=False),
+        nn.LayerNorm(7),
+        nn.Linear(7, 2),
+    )
     count = sum(one.numel() for one in module.parameters())
     assert render_network(network_from(module, (3, 4, 4))).endswith(f"\n{count} parameters")
 

@@ -21,18 +21,29 @@ from rulec.network.sizes import (
 )
 
 
-@given(size=st.integers(1, 30), kernel=st.integers(1, 5), stride=st.integers(1, 4), padding=st.integers(0, 4),
-       dilation=st.integers(1, 3))
+@given(
+    size=st.integers(1, 30),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 4),
+    padding=st.integers(0, 4),
+    dilation=st.integers(1, 3),
+)
 @settings(max_examples=300, deadline=None)
-def test_window_count_is_that_of_a_sliding_window(size: int, kernel: int, stride: int, padding: int,
-                                                  dilation: int) -> None:
+def test_window_count_is_that_of_a_sliding_window(
+    size: int, kernel: int, stride: int, padding: int, dilation: int
+) -> None:
     last = size + 2 * padding - dilation * (kernel - 1)
     assert max(0, window_count(size, kernel, stride, padding, dilation)) == len(range(0, max(0, last), stride))
 
 
-@pytest.mark.parametrize(("outputs", "inputs", "groups", "kernel"), [
-    (6, 4, 1, (3, 5)), (6, 4, 2, (1, 1)), (4, 4, 4, (3, 3)),
-])
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "groups", "kernel"),
+    [
+        (6, 4, 1, (3, 5)),
+        (6, 4, 2, (1, 1)),
+        (4, 4, 4, (3, 3)),
+    ],
+)
 def test_convolution_sizes_are_those_of_torch(outputs: int, inputs: int, groups: int, kernel: tuple[int, int]) -> None:
     module = nn.Conv2d(inputs, outputs, kernel, stride=2, groups=groups)
     conv = Conv(inputs, outputs, kernel, (2, 2), groups=groups)
@@ -40,7 +51,9 @@ def test_convolution_sizes_are_those_of_torch(outputs: int, inputs: int, groups:
     weight = module.weight
     assert weights_shape(conv) == weight.shape
     assert (fan_in(connection), fan_out(connection)) == (
-        weight[0].numel(), weight.shape[0] // groups * weight[0, 0].numel())
+        weight[0].numel(),
+        weight.shape[0] // groups * weight[0, 0].numel(),
+    )
     assert parameter_count(connection) == sum(one.numel() for one in module.parameters())
     assert weighted_shape(conv, (inputs, 9, 9)) == module(torch.zeros(1, inputs, 9, 9)).shape[1:]
 

@@ -38,27 +38,33 @@ def test_blanks_mean_nothing() -> None:
     ]
 
 
-@pytest.mark.parametrize(("spec", "activations"), [
-    ("4-8-8-2", ["relu", "relu", "identity"]),
-    ("4-8-8-2:tanh", ["tanh", "tanh", "identity"]),
-    ("4-8(sin)-8-2(softmax)", ["sin", "relu", "softmax"]),
-    ("4-8-8(identity)-2(sigmoid):elu", ["elu", "identity", "sigmoid"]),
-    ("1x8x8-conv(4, gelu)-conv(4, activation=selu)-2", ["gelu", "selu", "identity"]),
-    ("1x8x8-conv(4)-conv(2)-globalpool", ["relu", "identity", "identity"]),
-])
+@pytest.mark.parametrize(
+    ("spec", "activations"),
+    [
+        ("4-8-8-2", ["relu", "relu", "identity"]),
+        ("4-8-8-2:tanh", ["tanh", "tanh", "identity"]),
+        ("4-8(sin)-8-2(softmax)", ["sin", "relu", "softmax"]),
+        ("4-8-8(identity)-2(sigmoid):elu", ["elu", "identity", "sigmoid"]),
+        ("1x8x8-conv(4, gelu)-conv(4, activation=selu)-2", ["gelu", "selu", "identity"]),
+        ("1x8x8-conv(4)-conv(2)-globalpool", ["relu", "identity", "identity"]),
+    ],
+)
 def test_activations(spec: str, activations: list[str]) -> None:
     assert [layer.activation for layer in parse_spec(spec).layers[1:]] == activations
 
 
-@pytest.mark.parametrize(("token", "conv"), [
-    ("conv(6)", Conv(4, 6, (3, 3), (1, 1), (1, 1))),
-    ("conv(6, kernel=5)", Conv(4, 6, (5, 5), (1, 1), (2, 2))),
-    ("conv(6, kernel=1)", Conv(4, 6, (1, 1))),
-    ("conv(6, kernel=5, stride=2, padding=0, groups=2)", Conv(4, 6, (5, 5), (2, 2), (0, 0), (1, 1), 2)),
-    ("conv(6, kernel=1x3, stride=2x1)", Conv(4, 6, (1, 3), (2, 1), (0, 1))),
-    ("conv(6, dilation=2)", Conv(4, 6, (3, 3), (1, 1), (2, 2), (2, 2))),
-    ("conv(channels=6)", Conv(4, 6, (3, 3), (1, 1), (1, 1))),
-])
+@pytest.mark.parametrize(
+    ("token", "conv"),
+    [
+        ("conv(6)", Conv(4, 6, (3, 3), (1, 1), (1, 1))),
+        ("conv(6, kernel=5)", Conv(4, 6, (5, 5), (1, 1), (2, 2))),
+        ("conv(6, kernel=1)", Conv(4, 6, (1, 1))),
+        ("conv(6, kernel=5, stride=2, padding=0, groups=2)", Conv(4, 6, (5, 5), (2, 2), (0, 0), (1, 1), 2)),
+        ("conv(6, kernel=1x3, stride=2x1)", Conv(4, 6, (1, 3), (2, 1), (0, 1))),
+        ("conv(6, dilation=2)", Conv(4, 6, (3, 3), (1, 1), (2, 2), (2, 2))),
+        ("conv(channels=6)", Conv(4, 6, (3, 3), (1, 1), (1, 1))),
+    ],
+)
 def test_convolutions(token: str, conv: Conv) -> None:
     assert parse_spec(f"4x12x12-{token}-10").connections[0].weights == conv
 
@@ -79,19 +85,26 @@ def test_convolutions_in_a_row() -> None:
 def test_convolutions_in_a_row_with_pooling_are_the_few_shot_backbone() -> None:
     network = parse_spec("1x28x28-conv4(64, pool=2)-batchnorm-5")
     assert [one.input_shape for one in network.connections] == [
-        (1, 28, 28), (64, 14, 14), (64, 7, 7), (64, 3, 3), (64,)
+        (1, 28, 28),
+        (64, 14, 14),
+        (64, 7, 7),
+        (64, 3, 3),
+        (64,),
     ]
 
 
-@pytest.mark.parametrize(("token", "path", "features"), [
-    ("pool", Pool(Leaf("hidden1"), "max", (2, 2), (2, 2)), 4 * 4 * 4),
-    ("pool(4)", Pool(Leaf("hidden1"), "max", (4, 4), (4, 4)), 4 * 2 * 2),
-    ("maxpool(3, stride=2)", Pool(Leaf("hidden1"), "max", (3, 3), (2, 2)), 4 * 3 * 3),
-    ("maxpool(3, stride=2, padding=1)", Pool(Leaf("hidden1"), "max", (3, 3), (2, 2), (1, 1)), 4 * 4 * 4),
-    ("avgpool(2)", Pool(Leaf("hidden1"), "avg", (2, 2), (2, 2)), 4 * 4 * 4),
-    ("avgpool(1x8)", Pool(Leaf("hidden1"), "avg", (1, 8), (1, 8)), 4 * 8),
-    ("globalpool", Pool(Leaf("hidden1"), "avg", (8, 8), (8, 8)), 4),
-])
+@pytest.mark.parametrize(
+    ("token", "path", "features"),
+    [
+        ("pool", Pool(Leaf("hidden1"), "max", (2, 2), (2, 2)), 4 * 4 * 4),
+        ("pool(4)", Pool(Leaf("hidden1"), "max", (4, 4), (4, 4)), 4 * 2 * 2),
+        ("maxpool(3, stride=2)", Pool(Leaf("hidden1"), "max", (3, 3), (2, 2)), 4 * 3 * 3),
+        ("maxpool(3, stride=2, padding=1)", Pool(Leaf("hidden1"), "max", (3, 3), (2, 2), (1, 1)), 4 * 4 * 4),
+        ("avgpool(2)", Pool(Leaf("hidden1"), "avg", (2, 2), (2, 2)), 4 * 4 * 4),
+        ("avgpool(1x8)", Pool(Leaf("hidden1"), "avg", (1, 8), (1, 8)), 4 * 8),
+        ("globalpool", Pool(Leaf("hidden1"), "avg", (8, 8), (8, 8)), 4),
+    ],
+)
 def test_pooling_lies_on_the_path(token: str, path: Pool, features: int) -> None:
     last = parse_spec(f"1x8x8-conv(4)-{token}-10").connections[-1]
     assert last.path == Flatten(path)
@@ -111,14 +124,17 @@ def test_global_pooling_gives_the_outputs() -> None:
     )
 
 
-@pytest.mark.parametrize(("token", "norm"), [
-    ("batchnorm", Norm("batch")),
-    ("batchnorm(affine)", Norm("batch", affine=True)),
-    ("layernorm", Norm("layer")),
-    ("instancenorm(affine)", Norm("instance", affine=True)),
-    ("groupnorm(4)", Norm("group", groups=4)),
-    ("groupnorm(2, affine)", Norm("group", affine=True, groups=2)),
-])
+@pytest.mark.parametrize(
+    ("token", "norm"),
+    [
+        ("batchnorm", Norm("batch")),
+        ("batchnorm(affine)", Norm("batch", affine=True)),
+        ("layernorm", Norm("layer")),
+        ("instancenorm(affine)", Norm("instance", affine=True)),
+        ("groupnorm(4)", Norm("group", groups=4)),
+        ("groupnorm(2, affine)", Norm("group", affine=True, groups=2)),
+    ],
+)
 def test_normalisation_belongs_to_the_layer_before(token: str, norm: Norm) -> None:
     network = parse_spec(f"1x8x8-conv(8, tanh)-{token}-pool-10-layernorm")
     assert [layer.norm for layer in network.layers] == [None, norm, Norm("layer")]
@@ -152,7 +168,9 @@ def test_network_passes_through() -> None:
 
 
 def test_specs_do_without_torch() -> None:
-    code = ("import sys, rulec.network as n; n.render_network(n.network_from('1x8x8-conv(4)-2')); "
-            "print('torch' in sys.modules)")
+    code = (
+        "import sys, rulec.network as n; n.render_network(n.network_from('1x8x8-conv(4)-2')); "
+        "print('torch' in sys.modules)"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

@@ -23,10 +23,17 @@ def test_mistake_is_told(case: str, expected: str) -> None:
     assert str(error.value).strip() == expected.strip()
 
 
-@pytest.mark.parametrize(("given", "shape", "expected"), [
-    (7, None, "error[not-a-network]: a network cannot be made of a value of type `int`\n"
-              "   = help: give a spec such as `784-128-10`, or a `torch.nn.Module`"),
-])
+@pytest.mark.parametrize(
+    ("given", "shape", "expected"),
+    [
+        (
+            7,
+            None,
+            "error[not-a-network]: a network cannot be made of a value of type `int`\n"
+            "   = help: give a spec such as `784-128-10`, or a `torch.nn.Module`",
+        ),
+    ],
+)
 def test_other_values_are_no_networks(given: object, shape: Shape | None, expected: str) -> None:
     with pytest.raises(RuleError) as error:
         network_from(given, shape)  # type: ignore[arg-type]

@@ -30,16 +30,19 @@ def traced(module: nn.Module, shape: Shape) -> Network:
 
 
 def summary(network: Network) -> list[tuple[str, Shape, str, list[object]]]:
-    return [(layer.name, layer.shape, layer.activation, [one.path for one in network.incoming(layer.name)])
-            for layer in network.layers[1:]]
+    return [
+        (layer.name, layer.shape, layer.activation, [one.path for one in network.incoming(layer.name)])
+        for layer in network.layers[1:]
+    ]
 
 
 # --- Whole architectures ---------------------------------------------------------------------
 
 
 def test_multilayer_perceptron() -> None:
-    network = traced(nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.ReLU(),
-                                   nn.Linear(4, 3)), (6,))
+    network = traced(
+        nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, 3)), (6,)
+    )
     assert summary(network) == [
         ("layer0", (5,), "tanh", [Leaf("input")]),
         ("layer2", (4,), "relu", [Leaf("layer0")]),
@@ -93,8 +96,7 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
-                                            nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x
@@ -107,15 +109,18 @@ class Block(nn.Module):
 
 
 def test_residual_network() -> None:
-    module = nn.Sequential(OrderedDict(
-        stem=nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True),
-                           nn.MaxPool2d(3, 2, 1)),
-        layer1=nn.Sequential(Block(4, 4)),
-        layer2=nn.Sequential(Block(4, 8, 2)),
-        pool=nn.AdaptiveAvgPool2d((1, 1)),
-        flatten=nn.Flatten(),
-        fc=nn.Linear(8, 5),
-    ))
+    module = nn.Sequential(
+        OrderedDict(
+            stem=nn.Sequential(
+                nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+            ),
+            layer1=nn.Sequential(Block(4, 4)),
+            layer2=nn.Sequential(Block(4, 8, 2)),
+            pool=nn.AdaptiveAvgPool2d((1, 1)),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(8, 5),
+        )
+    )
     stem = Pool(Leaf("stem_0"), "max", (3, 3), (2, 2), (1, 1))
     network = traced(module, (3, 8, 8))
     assert summary(network) == [
@@ -199,8 +204,13 @@ def test_densely_connected_network() -> None:
 
 def test_depthwise_grouped_and_dilated_convolutions() -> None:
     module = nn.Sequential(
-        nn.Conv2d(3, 6, 3, groups=3, padding=(1, 0)), nn.ReLU(), nn.Conv2d(6, 4, 1, groups=2), nn.ReLU(),
-        nn.Conv2d(4, 4, (3, 1), stride=(2, 1), dilation=(2, 1), padding="valid"), nn.Flatten(), nn.Linear(4 * 2 * 5, 2),
+        nn.Conv2d(3, 6, 3, groups=3, padding=(1, 0)),
+        nn.ReLU(),
+        nn.Conv2d(6, 4, 1, groups=2),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, (3, 1), stride=(2, 1), dilation=(2, 1), padding="valid"),
+        nn.Flatten(),
+        nn.Linear(4 * 2 * 5, 2),
     )
     network = traced(module, (3, 7, 7))
     assert [one.weights for one in network.connections[:3]] == [
@@ -256,17 +266,23 @@ def test_signal_read_twice_is_settled_once() -> None:
 
 
 def test_names_are_unique_and_keep_clear_of_input_and_output() -> None:
-    module = nn.Sequential(OrderedDict(
-        output=nn.Linear(3, 3), act=nn.Tanh(), input=nn.Sequential(nn.Linear(3, 3), nn.Tanh()),
-        input_0=nn.Linear(3, 3), relu=nn.ReLU(), last=nn.Linear(3, 2)))
-    assert [one.name for one in traced(module, (3,)).layers] == [
-        "input", "output_2", "input_0", "input_0_2", "output"
-    ]
+    module = nn.Sequential(
+        OrderedDict(
+            output=nn.Linear(3, 3),
+            act=nn.Tanh(),
+            input=nn.Sequential(nn.Linear(3, 3), nn.Tanh()),
+            input_0=nn.Linear(3, 3),
+            relu=nn.ReLU(),
+            last=nn.Linear(3, 2),
+        )
+    )
+    assert [one.name for one in traced(module, (3,)).layers] == ["input", "output_2", "input_0", "input_0_2", "output"]
 
 
 def test_module_that_ends_in_an_activation_or_on_a_path() -> None:
     assert traced(nn.Sequential(nn.Linear(3, 2), nn.Softmax(dim=1)), (3,)).output == Layer(
-        "output", (2,), "softmax", None, "0")
+        "output", (2,), "softmax", None, "0"
+    )
     network = traced(nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten()), (1, 3, 3))
     assert network.connections[-1].path == Flatten(Leaf("layer0"))
     assert (network.output.shape, network.connections[-1].weights) == ((8,), None)
@@ -296,8 +312,7 @@ PATHS: list[tuple[Form | nn.Module, Flatten]] = [
     (lambda x: F.max_pool2d(x, 3, 1), Flatten(Pool(Leaf("conv"), "max", (3, 3), (1, 1)))),
     (lambda x: torch.max_pool2d(x, 2), Flatten(Pool(Leaf("conv"), "max", (2, 2), (2, 2)))),
     (nn.AvgPool2d((2, 3)), Flatten(Pool(Leaf("conv"), "avg", (2, 3), (2, 3)))),
-    (nn.AvgPool2d(3, 1, 1, count_include_pad=False),
-     Flatten(Pool(Leaf("conv"), "avg", (3, 3), (1, 1), (1, 1), False))),
+    (nn.AvgPool2d(3, 1, 1, count_include_pad=False), Flatten(Pool(Leaf("conv"), "avg", (3, 3), (1, 1), (1, 1), False))),
     (nn.AvgPool2d(3, 1, 1), Flatten(Pool(Leaf("conv"), "avg", (3, 3), (1, 1), (1, 1)))),
     (lambda x: F.avg_pool2d(x, x.shape[2:]), Flatten(WHOLE)),
     (lambda x: F.avg_pool2d(x, x.size()[-1]), Flatten(WHOLE)),
@@ -321,8 +336,10 @@ PATHS: list[tuple[Form | nn.Module, Flatten]] = [
     (lambda x: F.pad(x, (1, 2)), Flatten(Pad(Leaf("conv"), (1, 2, 0, 0)))),
     (lambda x: F.pad(x, [0, 1, 2, 0], "constant", 0), Flatten(Pad(Leaf("conv"), (0, 1, 2, 0)))),
     (lambda x: torch.cat((x, x), dim=1), Flatten(Concat((Leaf("conv"), Leaf("conv"))))),
-    (lambda x: torch.cat([F.max_pool2d(x, 2), F.avg_pool2d(x, 2)], 1), Flatten(Concat((
-        Pool(Leaf("conv"), "max", (2, 2), (2, 2)), Pool(Leaf("conv"), "avg", (2, 2), (2, 2)))))),
+    (
+        lambda x: torch.cat([F.max_pool2d(x, 2), F.avg_pool2d(x, 2)], 1),
+        Flatten(Concat((Pool(Leaf("conv"), "max", (2, 2), (2, 2)), Pool(Leaf("conv"), "avg", (2, 2), (2, 2))))),
+    ),
     (lambda x: torch.add(x, x), Flatten(Add((Leaf("conv"), Leaf("conv"))))),
     (lambda x: x.add(x), Flatten(Add((Leaf("conv"), Leaf("conv"))))),
     (lambda x: sum([x, x]), Flatten(Add((Leaf("conv"), Leaf("conv"))))),  # type: ignore[arg-type, return-value]
@@ -343,15 +360,39 @@ def test_operations_between_layers(form: Form | nn.Module, path: Flatten) -> Non
 
 
 ACTIVATIONS: list[tuple[str, Form | nn.Module]] = [
-    ("relu", nn.ReLU()), ("relu", nn.ReLU(inplace=True)), ("relu", F.relu), ("relu", torch.relu),
-    ("relu", lambda x: x.relu()), ("relu", lambda x: x.relu_()), ("relu", lambda x: F.relu(x, True)),
-    ("relu", F.relu_), ("tanh", nn.Tanh()), ("tanh", F.tanh), ("tanh", lambda x: x.tanh()),
-    ("sigmoid", nn.Sigmoid()), ("sigmoid", torch.sigmoid), ("sigmoid", lambda x: x.sigmoid_()),
-    ("softplus", nn.Softplus()), ("softplus", F.softplus), ("elu", nn.ELU()), ("elu", F.elu),
-    ("leaky_relu", nn.LeakyReLU()), ("leaky_relu", lambda x: F.leaky_relu(x, inplace=True)), ("gelu", nn.GELU()),
-    ("gelu", F.gelu), ("silu", nn.SiLU()), ("silu", F.silu), ("selu", nn.SELU()), ("selu", F.selu),
-    ("softsign", nn.Softsign()), ("softsign", F.softsign), ("sin", torch.sin), ("sin", lambda x: x.sin()),
-    ("softmax", nn.Softmax(dim=-1)), ("softmax", lambda x: F.softmax(x, dim=1)), ("softmax", lambda x: x.softmax(1)),
+    ("relu", nn.ReLU()),
+    ("relu", nn.ReLU(inplace=True)),
+    ("relu", F.relu),
+    ("relu", torch.relu),
+    ("relu", lambda x: x.relu()),
+    ("relu", lambda x: x.relu_()),
+    ("relu", lambda x: F.relu(x, True)),
+    ("relu", F.relu_),
+    ("tanh", nn.Tanh()),
+    ("tanh", F.tanh),
+    ("tanh", lambda x: x.tanh()),
+    ("sigmoid", nn.Sigmoid()),
+    ("sigmoid", torch.sigmoid),
+    ("sigmoid", lambda x: x.sigmoid_()),
+    ("softplus", nn.Softplus()),
+    ("softplus", F.softplus),
+    ("elu", nn.ELU()),
+    ("elu", F.elu),
+    ("leaky_relu", nn.LeakyReLU()),
+    ("leaky_relu", lambda x: F.leaky_relu(x, inplace=True)),
+    ("gelu", nn.GELU()),
+    ("gelu", F.gelu),
+    ("silu", nn.SiLU()),
+    ("silu", F.silu),
+    ("selu", nn.SELU()),
+    ("selu", F.selu),
+    ("softsign", nn.Softsign()),
+    ("softsign", F.softsign),
+    ("sin", torch.sin),
+    ("sin", lambda x: x.sin()),
+    ("softmax", nn.Softmax(dim=-1)),
+    ("softmax", lambda x: F.softmax(x, dim=1)),
+    ("softmax", lambda x: x.softmax(1)),
 ]
 
 
@@ -370,16 +411,19 @@ def test_activations(name: str, form: Form | nn.Module) -> None:
     assert [(layer.name, layer.activation) for layer in network.layers[1:]] == [("a", name), ("output", "identity")]
 
 
-@pytest.mark.parametrize(("norm", "expected"), [
-    (nn.BatchNorm2d(4), Norm("batch", 1e-5, True, 1, "1")),
-    (nn.BatchNorm2d(4, eps=0.01, affine=False), Norm("batch", 0.01, False, 1, "1")),
-    (nn.BatchNorm2d(4, track_running_stats=False).eval(), Norm("batch", 1e-5, True, 1, "1")),
-    (nn.LayerNorm((4, 3, 3)), Norm("layer", 1e-5, True, 1, "1")),
-    (nn.LayerNorm((4, 3, 3), elementwise_affine=False), Norm("layer", 1e-5, False, 1, "1")),
-    (nn.GroupNorm(2, 4), Norm("group", 1e-5, True, 2, "1")),
-    (nn.InstanceNorm2d(4), Norm("instance", 1e-5, False, 1, "1")),
-    (nn.InstanceNorm2d(4, affine=True), Norm("instance", 1e-5, True, 1, "1")),
-])
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [
+        (nn.BatchNorm2d(4), Norm("batch", 1e-5, True, 1, "1")),
+        (nn.BatchNorm2d(4, eps=0.01, affine=False), Norm("batch", 0.01, False, 1, "1")),
+        (nn.BatchNorm2d(4, track_running_stats=False).eval(), Norm("batch", 1e-5, True, 1, "1")),
+        (nn.LayerNorm((4, 3, 3)), Norm("layer", 1e-5, True, 1, "1")),
+        (nn.LayerNorm((4, 3, 3), elementwise_affine=False), Norm("layer", 1e-5, False, 1, "1")),
+        (nn.GroupNorm(2, 4), Norm("group", 1e-5, True, 2, "1")),
+        (nn.InstanceNorm2d(4), Norm("instance", 1e-5, False, 1, "1")),
+        (nn.InstanceNorm2d(4, affine=True), Norm("instance", 1e-5, True, 1, "1")),
+    ],
+)
 def test_normalisations(norm: nn.Module, expected: Norm) -> None:
     network = traced(nn.Sequential(nn.Conv2d(2, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)), (2, 5, 5))
     assert network.layer("layer0") == Layer("layer0", (4, 3, 3), "relu", expected, "0")
@@ -392,12 +436,17 @@ def test_normalisations_of_features(norm: nn.Module) -> None:
 
 
 def test_normalisation_after_an_activation_or_of_the_input_is_a_layer_of_its_own() -> None:
-    module = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 6), nn.ReLU(), nn.BatchNorm1d(6), nn.LayerNorm(6),
-                           nn.Linear(6, 2))
+    module = nn.Sequential(
+        nn.BatchNorm1d(3), nn.Linear(3, 6), nn.ReLU(), nn.BatchNorm1d(6), nn.LayerNorm(6), nn.Linear(6, 2)
+    )
     network = traced(module, (3,))
     assert [(layer.name, layer.norm.kind if layer.norm else None, layer.activation) for layer in network.layers] == [
-        ("input", None, "identity"), ("layer0", "batch", "identity"), ("layer1", None, "relu"),
-        ("layer3", "batch", "identity"), ("layer4", "layer", "identity"), ("output", None, "identity"),
+        ("input", None, "identity"),
+        ("layer0", "batch", "identity"),
+        ("layer1", None, "relu"),
+        ("layer3", "batch", "identity"),
+        ("layer4", "layer", "identity"),
+        ("output", None, "identity"),
     ]
 
 

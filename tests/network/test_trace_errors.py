@@ -133,8 +133,10 @@ def test_value_overwritten_by_a_call_whose_result_is_dropped() -> None:
         return self.b(z)
 
     text = told(module_of(forward, a=nn.Linear(4, 4), b=nn.Linear(4, 2)), (4,))
-    assert text.startswith("error[read-after-in-place]: `b` (Linear) reads a value that was overwritten in place\n"
-                           "   = note: it was overwritten by the method `relu_`\n")
+    assert text.startswith(
+        "error[read-after-in-place]: `b` (Linear) reads a value that was overwritten in place\n"
+        "   = note: it was overwritten by the method `relu_`\n"
+    )
 
 
 def test_weights_used_twice() -> None:
@@ -216,57 +218,128 @@ SETTINGS: list[tuple[nn.Module, Shape, str]] = [
     (nn.Sequential(nn.GELU("tanh")), (4,), "`0` (GELU) cannot be mapped: its `approximate` is 'tanh'"),
     (nn.Sequential(nn.ELU(2.0)), (4,), "`0` (ELU) cannot be mapped: its `alpha` is 2.0"),
     (nn.Sequential(nn.Softplus(2)), (4,), "`0` (Softplus) cannot be mapped: its `beta` is 2"),
-    (nn.Sequential(CONV, nn.Softmax(dim=1)), (1, 5, 5),
-     "`1` (Softmax) cannot be mapped: softmax is over the features of a dense layer"),
+    (
+        nn.Sequential(CONV, nn.Softmax(dim=1)),
+        (1, 5, 5),
+        "`1` (Softmax) cannot be mapped: softmax is over the features of a dense layer",
+    ),
     (nn.Sequential(hooked()), (4,), "`0` (Linear) cannot be mapped: hooks or parametrisations change what it computes"),
-    (nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4))), (4,),
-     "`0` (ParametrizedLinear) cannot be mapped: hooks or parametrisations change what it computes"),
-    (nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")), (1, 5, 5),
-     '`0` (Conv2d) cannot be mapped: it pads by "reflect"'),
-    (nn.Sequential(CONV, nn.Linear(3, 3)), (1, 5, 5),
-     "`1` (Linear) cannot be mapped: it sees 3 axes besides the batch"),
-    (nn.Sequential(CONV, nn.LayerNorm(3)), (1, 5, 5),
-     "`1` (LayerNorm) cannot be mapped: it normalises only a part of each sample"),
-    (nn.Sequential(nn.LayerNorm(4, bias=False)), (4,),
-     "`0` (LayerNorm) cannot be mapped: it has a scale and no shift"),
-    (nn.Sequential(CONV, nn.MaxPool2d(2, ceil_mode=True)), (1, 5, 5),
-     "`1` (MaxPool2d) cannot be mapped: it rounds the number of windows up"),
-    (nn.Sequential(CONV, nn.MaxPool2d(2, 1, dilation=2)), (1, 6, 6),
-     "`1` (MaxPool2d) cannot be mapped: its windows are dilated"),
-    (nn.Sequential(CONV, nn.AvgPool2d(2, divisor_override=3)), (1, 6, 6),
-     "`1` (AvgPool2d) cannot be mapped: it has a divisor of its own"),
-    (nn.Sequential(CONV, nn.AdaptiveAvgPool2d(2)), (1, 5, 5),
-     "`1` (AdaptiveAvgPool2d) cannot be mapped: 3x3 places do not divide evenly into 2x2"),
-    (module_of(lambda self, x: self.a(x).mean(1), a=nn.Linear(4, 4)), (4,),
-     "the method `mean` cannot be mapped: a mean is taken over height and width alone"),
-    (module_of(lambda self, x: F.pad(self.a(x), (1, 1), value=1.0), a=CONV), (1, 5, 5),
-     "the function `pad` cannot be mapped: it pads with other values than zero"),
-    (module_of(lambda self, x: F.pad(self.a(x), (0, 0, 0, 0, 1, 1)), a=CONV), (1, 5, 5),
-     "the function `pad` cannot be mapped: it does more than pad height and width"),
-    (module_of(lambda self, x: F.pad(self.a(x), (-1, 0)), a=CONV), (1, 5, 5),
-     "the function `pad` cannot be mapped: it does more than pad height and width"),
-    (module_of(lambda self, x: self.a(x) + 1, a=nn.Linear(4, 4)), (4,),
-     "the function `add` cannot be mapped: it adds a number"),
-    (module_of(lambda self, x: 1.5 + self.a(x), a=nn.Linear(4, 4)), (4,),
-     "the function `add` cannot be mapped: it adds a number"),
-    (module_of(lambda self, x: torch.add(self.a(x), x, alpha=2), a=nn.Linear(4, 4)), (4,),
-     "the function `add` cannot be mapped: it scales what it adds"),
-    (module_of(lambda self, x: self.a(x) + x, a=nn.Linear(4, 1)), (4,),
-     "the function `add` cannot be mapped: it adds values of different shapes"),
-    (module_of(lambda self, x: torch.cat([self.a(x), x]), a=nn.Linear(4, 4)), (4,),
-     "the function `cat` cannot be mapped: it mixes the samples of a batch"),
-    (module_of(lambda self, x: torch.cat([self.a(x), self.a(x)], 3), a=nn.Identity()), (1, 5, 5),
-     "the function `cat` cannot be mapped: it joins along another axis than channels or features"),
-    (module_of(lambda self, x: self.a(x.view(-1, 1, 2, 2)), a=nn.Conv2d(1, 2, 1)), (4,),
-     "the method `view` cannot be mapped: it is neither a flattening nor the same shape"),
-    (module_of(lambda self, x: self.a(x.reshape(-1, 4)), a=nn.Linear(4, 4)), (1, 4, 4),
-     "the method `reshape` cannot be mapped: it mixes the samples of a batch"),
-    (module_of(lambda self, x: self.a(x.unsqueeze(2)), a=nn.Linear(1, 3)), (4,),
-     "`a` (Linear) cannot be mapped: a value of shape 4x1 stands where the layers have 4"),
-    (module_of(lambda self, x: self.a(x).unsqueeze(2), a=nn.Linear(4, 3)), (4,),
-     "the result cannot be mapped: a value of shape 3x1 stands where the layers have 3"),
-    (module_of(lambda self, x: self.a(x).softmax(1, dtype=torch.float64), a=nn.Linear(4, 3)), (4,),
-     "the method `softmax` cannot be mapped: it changes the type of the numbers"),
+    (
+        nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4))),
+        (4,),
+        "`0` (ParametrizedLinear) cannot be mapped: hooks or parametrisations change what it computes",
+    ),
+    (
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")),
+        (1, 5, 5),
+        '`0` (Conv2d) cannot be mapped: it pads by "reflect"',
+    ),
+    (
+        nn.Sequential(CONV, nn.Linear(3, 3)),
+        (1, 5, 5),
+        "`1` (Linear) cannot be mapped: it sees 3 axes besides the batch",
+    ),
+    (
+        nn.Sequential(CONV, nn.LayerNorm(3)),
+        (1, 5, 5),
+        "`1` (LayerNorm) cannot be mapped: it normalises only a part of each sample",
+    ),
+    (nn.Sequential(nn.LayerNorm(4, bias=False)), (4,), "`0` (LayerNorm) cannot be mapped: it has a scale and no shift"),
+    (
+        nn.Sequential(CONV, nn.MaxPool2d(2, ceil_mode=True)),
+        (1, 5, 5),
+        "`1` (MaxPool2d) cannot be mapped: it rounds the number of windows up",
+    ),
+    (
+        nn.Sequential(CONV, nn.MaxPool2d(2, 1, dilation=2)),
+        (1, 6, 6),
+        "`1` (MaxPool2d) cannot be mapped: its windows are dilated",
+    ),
+    (
+        nn.Sequential(CONV, nn.AvgPool2d(2, divisor_override=3)),
+        (1, 6, 6),
+        "`1` (AvgPool2d) cannot be mapped: it has a divisor of its own",
+    ),
+    (
+        nn.Sequential(CONV, nn.AdaptiveAvgPool2d(2)),
+        (1, 5, 5),
+        "`1` (AdaptiveAvgPool2d) cannot be mapped: 3x3 places do not divide evenly into 2x2",
+    ),
+    (
+        module_of(lambda self, x: self.a(x).mean(1), a=nn.Linear(4, 4)),
+        (4,),
+        "the method `mean` cannot be mapped: a mean is taken over height and width alone",
+    ),
+    (
+        module_of(lambda self, x: F.pad(self.a(x), (1, 1), value=1.0), a=CONV),
+        (1, 5, 5),
+        "the function `pad` cannot be mapped: it pads with other values than zero",
+    ),
+    (
+        module_of(lambda self, x: F.pad(self.a(x), (0, 0, 0, 0, 1, 1)), a=CONV),
+        (1, 5, 5),
+        "the function `pad` cannot be mapped: it does more than pad height and width",
+    ),
+    (
+        module_of(lambda self, x: F.pad(self.a(x), (-1, 0)), a=CONV),
+        (1, 5, 5),
+        "the function `pad` cannot be mapped: it does more than pad height and width",
+    ),
+    (
+        module_of(lambda self, x: self.a(x) + 1, a=nn.Linear(4, 4)),
+        (4,),
+        "the function `add` cannot be mapped: it adds a number",
+    ),
+    (
+        module_of(lambda self, x: 1.5 + self.a(x), a=nn.Linear(4, 4)),
+        (4,),
+        "the function `add` cannot be mapped: it adds a number",
+    ),
+    (
+        module_of(lambda self, x: torch.add(self.a(x), x, alpha=2), a=nn.Linear(4, 4)),
+        (4,),
+        "the function `add` cannot be mapped: it scales what it adds",
+    ),
+    (
+        module_of(lambda self, x: self.a(x) + x, a=nn.Linear(4, 1)),
+        (4,),
+        "the function `add` cannot be mapped: it adds values of different shapes",
+    ),
+    (
+        module_of(lambda self, x: torch.cat([self.a(x), x]), a=nn.Linear(4, 4)),
+        (4,),
+        "the function `cat` cannot be mapped: it mixes the samples of a batch",
+    ),
+    (
+        module_of(lambda self, x: torch.cat([self.a(x), self.a(x)], 3), a=nn.Identity()),
+        (1, 5, 5),
+        "the function `cat` cannot be mapped: it joins along another axis than channels or features",
+    ),
+    (
+        module_of(lambda self, x: self.a(x.view(-1, 1, 2, 2)), a=nn.Conv2d(1, 2, 1)),
+        (4,),
+        "the method `view` cannot be mapped: it is neither a flattening nor the same shape",
+    ),
+    (
+        module_of(lambda self, x: self.a(x.reshape(-1, 4)), a=nn.Linear(4, 4)),
+        (1, 4, 4),
+        "the method `reshape` cannot be mapped: it mixes the samples of a batch",
+    ),
+    (
+        module_of(lambda self, x: self.a(x.unsqueeze(2)), a=nn.Linear(1, 3)),
+        (4,),
+        "`a` (Linear) cannot be mapped: a value of shape 4x1 stands where the layers have 4",
+    ),
+    (
+        module_of(lambda self, x: self.a(x).unsqueeze(2), a=nn.Linear(4, 3)),
+        (4,),
+        "the result cannot be mapped: a value of shape 3x1 stands where the layers have 3",
+    ),
+    (
+        module_of(lambda self, x: self.a(x).softmax(1, dtype=torch.float64), a=nn.Linear(4, 3)),
+        (4,),
+        "the method `softmax` cannot be mapped: it changes the type of the numbers",
+    ),
 ]
 
 
@@ -279,10 +352,16 @@ def test_unsupported_settings(module: nn.Module, shape: Shape, headline: str) ->
 
 
 CALLS: list[tuple[nn.Module, Shape, str]] = [
-    (module_of(lambda self, x: self.a(x.transpose(2, 3).flatten(1)), a=nn.Linear(8, 4)), (2, 2, 2),
-     "the method `transpose`"),
-    (module_of(lambda self, x: self.a(x) + self.p, a=nn.Linear(4, 4), p=nn.Parameter(torch.ones(4))), (4,),
-     "the tensor `p`"),
+    (
+        module_of(lambda self, x: self.a(x.transpose(2, 3).flatten(1)), a=nn.Linear(8, 4)),
+        (2, 2, 2),
+        "the method `transpose`",
+    ),
+    (
+        module_of(lambda self, x: self.a(x) + self.p, a=nn.Linear(4, 4), p=nn.Parameter(torch.ones(4))),
+        (4,),
+        "the tensor `p`",
+    ),
     (module_of(lambda self, x: self.a(x[:, :2]), a=nn.Linear(2, 4)), (4,), "the function `getitem`"),
     (module_of(lambda self, x: self.a(x.nonsense()), a=nn.Linear(4, 4)), (4,), "the method `nonsense`"),
     (module_of(lambda self, x: F.linear(x, self.p), p=nn.Parameter(torch.ones(4, 4))), (4,), "the tensor `p`"),

@@ -12,8 +12,13 @@ import rulec
 from rulec.oracle.interpreter import interpret
 
 FUNCTIONS = ["tanh", "sigmoid", "sin", "softplus", "relu_tanh", "act"]
-NETWORKS = ["4-5-3:tanh", "3-4-4-2:softplus", "2x5x5-conv(3)-avgpool-conv(2,stride=2)-3:tanh", "1x5x5-conv(4,kernel=2,padding=1)-pool-2:sigmoid",
-            "4-6-batchnorm-3:tanh"]
+NETWORKS = [
+    "4-5-3:tanh",
+    "3-4-4-2:softplus",
+    "2x5x5-conv(3)-avgpool-conv(2,stride=2)-3:tanh",
+    "1x5x5-conv(4,kernel=2,padding=1)-pool-2:sigmoid",
+    "4-6-batchnorm-3:tanh",
+]
 
 
 @st.composite
@@ -36,7 +41,6 @@ def value_of(draw: st.DrawFn, atoms: list[str], functions: list[str], depth: int
 @st.composite
 def rules(draw: st.DrawFn) -> str:
     """A rule with the three maps in it, and random expressions wherever the language allows any."""
-
 
     def pre(own: list[str]) -> str:
         atom = draw(st.sampled_from(own))  # at least one, so that nothing degenerates to a constant
@@ -95,7 +99,10 @@ def run_all(text: str, network: str, loss: str) -> tuple[dict[str, np.ndarray], 
     x = torch.randn(3, *step.network.input.shape, dtype=torch.float64, generator=generator)
     y = torch.softmax(torch.randn(3, outputs, dtype=torch.float64, generator=generator), -1)
     new, out = step(genome, state, x, y)
-    got = {k: v.numpy() for k, v in new.items() if k not in ("t", "seed")} | {"prediction": out.prediction.numpy(), "loss": out.loss.numpy()}
+    got = {k: v.numpy() for k, v in new.items() if k not in ("t", "seed")} | {
+        "prediction": out.prediction.numpy(),
+        "loss": out.loss.numpy(),
+    }
     arrays = {k: v.numpy() for k, v in genome.items()}
     start = {k: v.numpy() for k, v in state.items() if k not in ("t", "seed")}
     expected = []
@@ -116,4 +123,6 @@ def test_interpreter_and_graph_agree(network: str, text: str, loss: str) -> None
     assume(largest < 1e4)  # beyond that a random rule has exploded, and cancellation decides the digits
     for reference in expected:
         for name, value in reference.items():
-            np.testing.assert_allclose(got[name], value, rtol=1e-9, atol=1e-11 * (1 + largest), err_msg=f"{name} of\n{text}")
+            np.testing.assert_allclose(
+                got[name], value, rtol=1e-9, atol=1e-11 * (1 + largest), err_msg=f"{name} of\n{text}"
+            )

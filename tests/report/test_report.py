@@ -18,7 +18,10 @@ from rulec.report import plots, style
 from rulec.report.tables import accuracy_rows, csv_table, markdown_table, text_table, transfer_rows
 from rulec.source import RuleError
 
-ROWS = [{"rule": "blur", "accuracy": 0.91234, "steps": 10, "best": True}, {"rule": "a|b", "accuracy": None, "steps": 2000, "lr": 1e-5}]
+ROWS = [
+    {"rule": "blur", "accuracy": 0.91234, "steps": 10, "best": True},
+    {"rule": "a|b", "accuracy": None, "steps": 2000, "lr": 1e-5},
+]
 
 
 def _curve(*accuracy, updates=(0, 1, 10)):
@@ -36,11 +39,14 @@ def test_text_is_aligned():
         "rule  accuracy  steps  best     lr\n"
         "----  --------  -----  ----  -----\n"
         "blur     0.912     10  yes\n"
-        "a|b              2000        1e-05")
+        "a|b              2000        1e-05"
+    )
 
 
 def test_markdown_escapes_and_aligns():
-    assert markdown_table(ROWS, ["rule", "steps"]) == "| rule | steps |\n| --- | ---: |\n| blur | 10 |\n| a\\|b | 2000 |"
+    assert (
+        markdown_table(ROWS, ["rule", "steps"]) == "| rule | steps |\n| --- | ---: |\n| blur | 10 |\n| a\\|b | 2000 |"
+    )
 
 
 def test_csv_keeps_full_precision_and_quotes():
@@ -52,8 +58,13 @@ def test_csv_keeps_full_precision_and_quotes():
 def test_tables_of_curves():
     baseline = Baseline("sgd", (0.1, 0.1, 0.3), (0.1, 0.3), _curve(0.1, 0.2, 0.5))
     rows = accuracy_rows({"blur": _curve(0.1, 0.4, 0.9)}, [baseline])
-    assert rows == [{"learner": "blur", "@0": 0.1, "@1": 0.4, "@10": 0.9}, {"learner": "sgd (lr tuned per column)", "@0": 0.1, "@1": 0.2, "@10": 0.5}]
-    assert transfer_rows([_curve(0.1, 0.4, 0.9)]) == [{"task": "digits", "network": "64-32-10", "@0": 0.1, "@1": 0.4, "@10": 0.9}]
+    assert rows == [
+        {"learner": "blur", "@0": 0.1, "@1": 0.4, "@10": 0.9},
+        {"learner": "sgd (lr tuned per column)", "@0": 0.1, "@1": 0.2, "@10": 0.5},
+    ]
+    assert transfer_rows([_curve(0.1, 0.4, 0.9)]) == [
+        {"task": "digits", "network": "64-32-10", "@0": 0.1, "@1": 0.4, "@10": 0.9}
+    ]
 
 
 @pytest.fixture
@@ -71,7 +82,9 @@ def _line(axes, label):
 
 def test_learning_curves_show_accuracy_bands_and_tuned_rates(tmp_path, drawn):
     baseline = Baseline("sgd", (0.1, 0.1, 0.3), (0.1, 0.3), _curve(0.1, 0.2, 0.5))
-    path = plots.learning_curves({"blur": _curve(0.1, 0.4, 0.95)}, tmp_path / "deep" / "a.png", baselines=[baseline], trained_for=10)
+    path = plots.learning_curves(
+        {"blur": _curve(0.1, 0.4, 0.95)}, tmp_path / "deep" / "a.png", baselines=[baseline], trained_for=10
+    )
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     (axes,) = drawn[0].axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -88,7 +101,11 @@ def test_training_curves_show_every_member_with_gaps_where_it_broke(tmp_path, dr
     path = plots.training_curves(_history(), tmp_path / "b.svg", best=1)
     assert path.read_text().lstrip().startswith("<?xml")
     left, right = drawn[0].axes
-    assert [text.get_text() for text in right.get_legend().get_texts()] == ["member 0", "member 1 (best)", "best, on held-out data"]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == [
+        "member 0",
+        "member 1 (best)",
+        "best, on held-out data",
+    ]
     np.testing.assert_array_equal(left.get_lines()[2].get_ydata(), [1.0, math.nan, 0.5])
     assert list(_line(right, "best, on held-out data").get_xdata()) == [2]
     assert _line(right, "best, on held-out data").get_ydata()[0] == pytest.approx(0.6)

@@ -88,7 +88,9 @@ def reductions(draw: st.DrawFn, inner: st.SearchStrategy[Made]) -> Made:
     return Made(f"{name}[{','.join(letters)}]({argument.text})", left)
 
 
-expressions = st.recursive(leaves, lambda inner: st.one_of(pairs(inner), singles(inner), reductions(inner)), max_leaves=8)
+expressions = st.recursive(
+    leaves, lambda inner: st.one_of(pairs(inner), singles(inner), reductions(inner)), max_leaves=8
+)
 
 
 def typed(body: str) -> tuple[t.Rule | None, list[Diagnostic]]:

@@ -40,7 +40,9 @@ update i -> j
 
 
 def source(**entries: str) -> Source:
-    parts = dict.fromkeys(("genome", "neuron", "broadcast", "synapse"), "") | {k: f"  {v}\n" for k, v in entries.items()}
+    parts = dict.fromkeys(("genome", "neuron", "broadcast", "synapse"), "") | {
+        k: f"  {v}\n" for k, v in entries.items()
+    }
     return Source("begin.rule", RULE.format(**parts))
 
 
@@ -118,7 +120,9 @@ DOMAINS = {
 }
 
 
-@pytest.mark.parametrize(("domain", "value", "inside"), [(d, v, ok) for d, cases in DOMAINS.items() for v, ok in cases.items()])
+@pytest.mark.parametrize(
+    ("domain", "value", "inside"), [(d, v, ok) for d, cases in DOMAINS.items() for v, ok in cases.items()]
+)
 def test_values_lie_in_their_domains(domain: str, value: float, inside: bool):
     assert ids(genome=f"q {domain} = {value!r}") == ([] if inside else ["outside-domain"])
     assert ids(genome=f"q[k] {domain} = [{value!r}, {value!r}]") == ([] if inside else ["outside-domain"])

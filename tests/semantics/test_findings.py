@@ -13,7 +13,11 @@ from rulec.semantics.check import check_source
 from rulec.source import Source
 
 TESTS = Path(__file__).parents[1]
-BAD = {path.stem: path.read_text(encoding="utf-8") for folder in ("bad", "ir/bad") for path in (TESTS / folder).glob("*.expected")}
+BAD = {
+    path.stem: path.read_text(encoding="utf-8")
+    for folder in ("bad", "ir/bad")
+    for path in (TESTS / folder).glob("*.expected")
+}
 IDS = sorted(set(re.findall(r'Diagnostic\(\s*"([a-z-]+)"', inspect.getsource(messages))))
 
 WITHOUT_A_PLACE = {"unknown-option"}  # about what a command line gives, not about a file: see test_options
@@ -95,7 +99,9 @@ def test_indices_may_stand_below_what_uses_them():
 
 
 def test_a_local_name_of_another_block_is_explained():
-    text = RULE.replace("  x[j] = act(", "  size = mean[i](x[i])\n  x[j] = size + act(").replace("+= mean", "+= size * mean")
+    text = RULE.replace("  x[j] = act(", "  size = mean[i](x[i])\n  x[j] = size + act(").replace(
+        "+= mean", "+= size * mean"
+    )
     (found,) = check_source(Source("plain.rule", text)).errors
     assert found.id == "unknown-name"
     assert found.notes == ("a local name, assigned on line 13: it ends with its block",)

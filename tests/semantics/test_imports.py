@@ -21,9 +21,7 @@ def checked(folder: Path, **files: str) -> list[Diagnostic]:
 
 def test_rules_nets_outers_and_presets_are_imported(tmp_path: Path):
     other = SGD + "\nnet f : 1 -> 4 -> 1\n\ngenome fast for sgd\n  lr = 1\n"
-    main = (
-        "from other.rule use sgd, f, fast\n\nrule own\nupdate\n  w -= f(grad(loss, w))\n\ngenome slow for sgd\n  lr = 0.01\n"
-    )
+    main = "from other.rule use sgd, f, fast\n\nrule own\nupdate\n  w -= f(grad(loss, w))\n\ngenome slow for sgd\n  lr = 0.01\n"
     assert not checked(tmp_path, main=main, other=other)
 
 
@@ -72,7 +70,9 @@ def test_files_of_one_name_in_two_folders_are_no_circle(tmp_path: Path):
 
 
 def test_what_an_imported_file_imports_may_be_imported_from_it(tmp_path: Path):
-    assert not checked(tmp_path, a="from b.rule use sgd\n\ngenome slow for sgd\n  lr = 0.01\n", b="from c.rule use sgd\n", c=SGD)
+    assert not checked(
+        tmp_path, a="from b.rule use sgd\n\ngenome slow for sgd\n  lr = 0.01\n", b="from c.rule use sgd\n", c=SGD
+    )
 
 
 def test_a_name_that_is_not_there_is_told(tmp_path: Path):
@@ -81,7 +81,9 @@ def test_a_name_that_is_not_there_is_told(tmp_path: Path):
 
 
 def test_a_name_lost_to_a_syntax_error_is_told_there_alone(tmp_path: Path):
-    found = checked(tmp_path, a="from b.rule use sgd\n\n" + SGD.replace("sgd", "own"), b=SGD.replace("rule sgd", "rule sgd sgd"))
+    found = checked(
+        tmp_path, a="from b.rule use sgd\n\n" + SGD.replace("sgd", "own"), b=SGD.replace("rule sgd", "rule sgd sgd")
+    )
     assert {Path(d.span.source.name).name for d in found if d.span} == {"b.rule"}
 
 

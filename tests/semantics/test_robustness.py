@@ -21,7 +21,9 @@ def pieces(text: str) -> list[str]:
     return TOKEN.findall(text)
 
 
-VOCABULARY = sorted({piece for text in SHIPPED for piece in pieces(text)} | {"''", "solve", "concat", "stop", "eye", "9"})
+VOCABULARY = sorted(
+    {piece for text in SHIPPED for piece in pieces(text)} | {"''", "solve", "concat", "stop", "eye", "9"}
+)
 
 
 @st.composite

@@ -31,9 +31,11 @@ def _rows(tensor, width):
 
 def _numbered(train, held_out):
     """A task of one-pixel images whose pixel, before scaling, is their number; classes alternate."""
+
     def part(first, count):
         numbers = np.arange(first, first + count)
         return numbers.astype(np.float32).reshape(-1, 1, 1), numbers % 2
+
     return classification_of("numbered", LabelledImages(part(0, train), part(train, held_out)), provenance={})
 
 
@@ -65,9 +67,18 @@ def test_no_image_is_in_both_parts(task):
     assert not set(_rows(task.train.x, 64)) & set(_rows(task.held_out.x, 64))
 
 
-def test_pixels_are_centred_and_scaled_by_the_training_part(task):
+def test_pixels_run_from_zero_to_one(task):
     from sklearn.datasets import load_digits
 
+    originals = {tuple(row) for row in load_digits().data.round().astype(int)}
+    assert all(tuple(row) in originals for row in (task.held_out.x * 16).round().long().tolist())
+    assert (task.train.x.min().item(), task.train.x.max().item()) == (0, 1)
+
+
+def test_pixels_are_centred_and_scaled_by_the_training_part():
+    from sklearn.datasets import load_digits
+
+    task = digits(pixels="standard")
     assert task.train.x.mean(0).abs().max() < 1e-5
     assert task.train.x.square().mean().item() == pytest.approx(1, abs=1e-5)
     originals = {tuple(row) for row in load_digits().data.round().astype(int)}
@@ -108,14 +119,23 @@ def test_what_is_recorded_is_plain_data(task):
 
 def test_other_processes_draw_the_same_bits():
     """The hash of strings is salted per process; episodes must not depend on it."""
-    code = ("from rulec.tasks import task_from; import hashlib\n"
-            "for name in ('digits', 'functions(train=random_xor+blobs)'):\n"
-            "  e = task_from(name).episode(seed=7, steps=3, batch=5, tasks=2, held_out=name == 'digits')\n"
-            "  print(hashlib.sha256(b''.join(t.numpy().tobytes() for t in"
-            " (e.support_x, e.support_y, e.query_x, e.query_y))).hexdigest(), e.names)")
-    runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
-                           env={**os.environ, "PYTHONHASHSEED": salt, "OMP_NUM_THREADS": "1"}).stdout
-            for salt in ("1", "2")]
+    code = (
+        "from rulec.tasks import task_from; import hashlib\n"
+        "for name in ('digits', 'functions(train=random_xor+blobs)'):\n"
+        "  e = task_from(name).episode(seed=7, steps=3, batch=5, tasks=2, held_out=name == 'digits')\n"
+        "  print(hashlib.sha256(b''.join(t.numpy().tobytes() for t in"
+        " (e.support_x, e.support_y, e.query_x, e.query_y))).hexdigest(), e.names)"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": salt, "OMP_NUM_THREADS": "1"},
+        ).stdout
+        for salt in ("1", "2")
+    ]
     assert runs[0] == runs[1] and len(runs[0].splitlines()) == 2
 
 
@@ -123,8 +143,15 @@ def test_other_processes_draw_the_same_bits():
 
 
 @settings(max_examples=40, deadline=None)
-@given(size=st.integers(4, 30), steps=st.integers(0, 12), batch=st.integers(1, 5), query=st.integers(1, 8),
-       tasks=st.integers(1, 3), seed=st.integers(0, 10**9), held_out=st.booleans())
+@given(
+    size=st.integers(4, 30),
+    steps=st.integers(0, 12),
+    batch=st.integers(1, 5),
+    query=st.integers(1, 8),
+    tasks=st.integers(1, 3),
+    seed=st.integers(0, 10**9),
+    held_out=st.booleans(),
+)
 def test_images_come_round_once_before_any_comes_twice(size, steps, batch, query, tasks, seed, held_out):
     task = _numbered(size, size)
     draw = {"seed": seed, "steps": steps, "batch": batch, "query": query, "tasks": tasks, "held_out": held_out}
@@ -173,7 +200,8 @@ def test_a_small_part_says_what_would_fit():
         "error[part-too-small]: the held-out part of `digits` is too small for this episode\n"
         "   = note: it has 500 samples; 450 for the query and 100 for a support batch are wanted, "
         "and no sample may be in both\n"
-        "   = help: ask for `query=400` or fewer")
+        "   = help: ask for `query=400` or fewer"
+    )
     digits().episode(seed=0, steps=1, batch=100, query=400, held_out=True)
 
 

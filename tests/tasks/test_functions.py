@@ -26,15 +26,30 @@ ORACLES = {
     "triangle": lambda x, y: _inside((x, y), ((0, 1), (-1, -1), (1, -1))),
     "slice": lambda x, y: x / math.hypot(x, y) > 0.5,
 }
-SHARES = {"xor": 1 / 2, "nxor": 1 / 2, "or": 3 / 4, "and": 1 / 4, "quadrant_and": 1 / 4, "circle": 1 / 2,
-          "small_circle": math.pi / 16, "square": 1 / 2, "cross": 0.51, "triangle": 1 / 2,
-          "slice": (2 - 1 / math.sqrt(3)) / 4,
-          "two_moons": 1 / 2, "rotated_moons": 1 / 2, "concentric_circles": 1 / 2, "blobs": 1 / 2}
+SHARES = {
+    "xor": 1 / 2,
+    "nxor": 1 / 2,
+    "or": 3 / 4,
+    "and": 1 / 4,
+    "quadrant_and": 1 / 4,
+    "circle": 1 / 2,
+    "small_circle": math.pi / 16,
+    "square": 1 / 2,
+    "cross": 0.51,
+    "triangle": 1 / 2,
+    "slice": (2 - 1 / math.sqrt(3)) / 4,
+    "two_moons": 1 / 2,
+    "rotated_moons": 1 / 2,
+    "concentric_circles": 1 / 2,
+    "blobs": 1 / 2,
+}
 
 
 def _inside(point, corners):
-    sides = [(bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax)
-             for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True)]
+    sides = [
+        (bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax)
+        for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True)
+    ]
     return all(side > 0 for side in sides)
 
 
@@ -42,8 +57,12 @@ def _one(name, seed=0, steps=4, batch=500, query=500):
     """Return the points (n, 2) and the answers (n,) of the support and of the query of one task."""
     other = "xor" if name != "xor" else "and"
     episode = functions([name], [other]).episode(seed=seed, steps=steps, batch=batch, query=query)
-    return (episode.support_x.reshape(-1, 2), episode.support_y.reshape(-1),
-            episode.query_x.reshape(-1, 2), episode.query_y.reshape(-1))
+    return (
+        episode.support_x.reshape(-1, 2),
+        episode.support_y.reshape(-1),
+        episode.query_x.reshape(-1, 2),
+        episode.query_y.reshape(-1),
+    )
 
 
 @pytest.mark.parametrize("name", ORACLES)
@@ -123,8 +142,10 @@ def test_episode_shapes_and_names():
 def test_every_task_of_an_episode_asks_its_own_question():
     episode = functions().episode(seed=4, steps=3, batch=200, tasks=3, held_out=True)
     for task, name in enumerate(episode.names):
-        for points, answers in [(episode.query_x[task], episode.query_y[task]),
-                                *zip(episode.support_x[:, task], episode.support_y[:, task], strict=True)]:
+        for points, answers in [
+            (episode.query_x[task], episode.query_y[task]),
+            *zip(episode.support_x[:, task], episode.support_y[:, task], strict=True),
+        ]:
             expected = [1.0 if ORACLES[name](x, y) else -1.0 for x, y in points.tolist()]
             assert answers[:, 0].tolist() == expected
 
@@ -141,8 +162,11 @@ def test_each_function_is_asked_once_before_any_twice():
 def test_parts_never_mix():
     family = functions()
     for held_out, allowed in ((False, TRAIN), (True, HELD_OUT)):
-        asked = {name for seed in range(20) for name in family.episode(seed=seed, steps=1, batch=1, tasks=2,
-                                                                     held_out=held_out).names}
+        asked = {
+            name
+            for seed in range(20)
+            for name in family.episode(seed=seed, steps=1, batch=1, tasks=2, held_out=held_out).names
+        }
         assert asked == set(allowed)
 
 
@@ -151,8 +175,10 @@ def test_same_arguments_same_bits_other_seeds_other_points():
         return functions().episode(**{"seed": 1, "steps": 3, "batch": 8, "tasks": 2, **changes})
 
     one, again = draw(), draw(seed=np.int64(1))
-    assert all(torch.equal(getattr(one, part), getattr(again, part))
-               for part in ("support_x", "support_y", "query_x", "query_y"))
+    assert all(
+        torch.equal(getattr(one, part), getattr(again, part))
+        for part in ("support_x", "support_y", "query_x", "query_y")
+    )
     assert not torch.equal(one.query_x, draw(seed=2).query_x)
     assert not torch.equal(one.query_x, draw(held_out=True).query_x)
     assert torch.equal(one.query_x, draw(steps=9).query_x)
@@ -168,14 +194,17 @@ def test_accuracy_counts_signs():
     assert family.balanced_accuracy(prediction, target).tolist() == pytest.approx([5 / 6, 0, 0.5, 1 / 3])
 
 
-@pytest.mark.parametrize(("make", "expected"), [
-    (lambda: functions(["xr"]), "unknown-planar-function"),
-    (lambda: functions(["xor"], ["xor", "or"]), "overlapping-parts"),
-    (lambda: functions([]), "empty-part"),
-    (lambda: functions().episode(seed=0, steps=1, batch=0), "wrong-count"),
-    (lambda: functions().episode(seed=0, steps=-1, batch=1), "wrong-count"),
-    (lambda: functions().episode(seed=0, steps=1, batch=1, tasks=1.5), "wrong-count"),
-])
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: functions(["xr"]), "unknown-planar-function"),
+        (lambda: functions(["xor"], ["xor", "or"]), "overlapping-parts"),
+        (lambda: functions([]), "empty-part"),
+        (lambda: functions().episode(seed=0, steps=1, batch=0), "wrong-count"),
+        (lambda: functions().episode(seed=0, steps=-1, batch=1), "wrong-count"),
+        (lambda: functions().episode(seed=0, steps=1, batch=1, tasks=1.5), "wrong-count"),
+    ],
+)
 def test_mistakes_are_told(make, expected):
     with pytest.raises(RuleError) as caught:
         make()

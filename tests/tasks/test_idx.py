@@ -21,8 +21,10 @@ def _images(count, side=28, seed=SEED):
 
 
 def _bytes_of(images, labels):
-    return (struct.pack(">4B3I", 0, 0, 8, 3, *images.shape) + images.tobytes(),
-            struct.pack(">4B1I", 0, 0, 8, 1, len(labels)) + bytes(labels.tolist()))
+    return (
+        struct.pack(">4B3I", 0, 0, 8, 3, *images.shape) + images.tobytes(),
+        struct.pack(">4B1I", 0, 0, 8, 1, len(labels)) + bytes(labels.tolist()),
+    )
 
 
 def _write(folder, count=100, *, side=28, prefix="t10k-", pack=gzip.compress, suffix=".gz", seed=SEED):
@@ -77,8 +79,9 @@ def test_ten_pixels_a_side_come_from_the_middle_twenty(tmp_path):
     all_x = np.concatenate((task.train.x.numpy(), task.held_out.x.numpy()))
     spread = np.ptp(small, axis=0) / np.ptp(all_x, axis=0)
     np.testing.assert_allclose(spread, spread[0], rtol=1e-3)  # one divisor for every pixel
-    np.testing.assert_allclose(np.sort(all_x - all_x.min(0), axis=0) * spread[0],
-                               np.sort(small - small.min(0), axis=0), atol=0.05)
+    np.testing.assert_allclose(
+        np.sort(all_x - all_x.min(0), axis=0) * spread[0], np.sort(small - small.min(0), axis=0), atol=0.05
+    )
 
 
 def test_other_sizes_take_the_whole_image_or_the_crop_asked_for(tmp_path):
@@ -110,8 +113,9 @@ def test_published_parts_are_kept(tmp_path):
 def test_the_split_depends_on_images_alone(tmp_path):
     images, labels = _write(tmp_path / "a", 60)
     order = np.random.default_rng(1).permutation(60)
-    for name, data in zip(("images-idx3-ubyte", "labels-idx1-ubyte"), _bytes_of(images[order], labels[order]),
-                          strict=True):
+    for name, data in zip(
+        ("images-idx3-ubyte", "labels-idx1-ubyte"), _bytes_of(images[order], labels[order]), strict=True
+    ):
         (tmp_path / "b").mkdir(exist_ok=True)
         (tmp_path / "b" / f"t10k-{name}").write_bytes(data)
     one, other = (idx_images(tmp_path / name).held_out.x.sum(1).sort().values for name in ("a", "b"))
@@ -129,7 +133,8 @@ def test_no_folder_of_data(monkeypatch):
         "error[data-not-given]: the task `mnist` reads images from a folder, and no folder of data was given\n"
         "   = note: neither a data folder nor the environment variable RULEC_DATA is set\n"
         "   = help: put `t10k-images-idx3-ubyte.gz` and `t10k-labels-idx1-ubyte.gz` into `FOLDER/mnist` "
-        "and set `RULEC_DATA=FOLDER`")
+        "and set `RULEC_DATA=FOLDER`"
+    )
 
 
 def test_folder_or_files_missing(tmp_path):
@@ -154,7 +159,8 @@ def test_a_missing_path_is_shown_in_the_text_of_the_task():
     assert _shown(caught) == (
         "error[data-folder-missing]: there is no folder `no-such-folder`\n"
         " --> task:1:5\n  |\n1 | idx(no-such-folder, size=10)\n  |     ^^^^^^^^^^^^^^ no such folder\n"
-        "  = help: make it and put `t10k-images-idx3-ubyte.gz` and `t10k-labels-idx1-ubyte.gz` there")
+        "  = help: make it and put `t10k-images-idx3-ubyte.gz` and `t10k-labels-idx1-ubyte.gz` there"
+    )
 
 
 def _broken(tmp_path, change, which="images-idx3"):
@@ -168,20 +174,29 @@ def _broken(tmp_path, change, which="images-idx3"):
     return caught
 
 
-@pytest.mark.parametrize(("change", "expected", "said"), [
-    (lambda data: data[:-5], "idx-truncated", "promises 15680 bytes of data; 15675 are there"),
-    (lambda data: data[:9], "idx-truncated", "promises 12 bytes"),
-    (lambda data: data + b"!", "idx-trailing", "15680"),
-    (lambda data: b"\x00\x00\x08\x01" + data[4:], "idx-wrong-magic",
-     "begins with 00 00 08 01; images begin with 00 00 08 03"),
-    (lambda data: b"\x89PNG" + data[4:], "idx-wrong-magic", "89 50 4e 47"),
-    (lambda data: b"", "idx-wrong-magic", "begins with nothing"),
-    (lambda data: gzip.compress(data)[:-400], "idx-corrupt", "Compressed file ended"),
-    (lambda data: gzip.compress(data)[:50] + b"\xff" * 400, "idx-corrupt", ""),
-    (lambda data: struct.pack(">4B3I", 0, 0, 8, 3, 0, 2**32 - 1, 2**32 - 1), "idx-empty", "holds no images"),
-    (lambda data: struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1) + data[16:],
-     "idx-truncated", "15680 are there"),
-])
+@pytest.mark.parametrize(
+    ("change", "expected", "said"),
+    [
+        (lambda data: data[:-5], "idx-truncated", "promises 15680 bytes of data; 15675 are there"),
+        (lambda data: data[:9], "idx-truncated", "promises 12 bytes"),
+        (lambda data: data + b"!", "idx-trailing", "15680"),
+        (
+            lambda data: b"\x00\x00\x08\x01" + data[4:],
+            "idx-wrong-magic",
+            "begins with 00 00 08 01; images begin with 00 00 08 03",
+        ),
+        (lambda data: b"\x89PNG" + data[4:], "idx-wrong-magic", "89 50 4e 47"),
+        (lambda data: b"", "idx-wrong-magic", "begins with nothing"),
+        (lambda data: gzip.compress(data)[:-400], "idx-corrupt", "Compressed file ended"),
+        (lambda data: gzip.compress(data)[:50] + b"\xff" * 400, "idx-corrupt", ""),
+        (lambda data: struct.pack(">4B3I", 0, 0, 8, 3, 0, 2**32 - 1, 2**32 - 1), "idx-empty", "holds no images"),
+        (
+            lambda data: struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1) + data[16:],
+            "idx-truncated",
+            "15680 are there",
+        ),
+    ],
+)
 def test_broken_images(tmp_path, change, expected, said):
     caught = _broken(tmp_path, change)
     assert _id(caught) == expected and said in _shown(caught)
@@ -210,7 +225,8 @@ def test_options_that_do_not_fit_the_images(tmp_path):
     assert _shown(caught) == (
         "error[unknown-class]: there is no class 10 in the labels\n"
         " --> task:1:15\n  |\n1 | mnist(classes=8-12)\n  |               ^^^^ not a label\n"
-        "  = note: the labels are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n  = help: choose among 0 to 9")
+        "  = note: the labels are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n  = help: choose among 0 to 9"
+    )
     with pytest.raises(RuleError) as caught:
         task_from("mnist(size=10, crop=29)", data=tmp_path)
     assert _id(caught) == "crop-too-large"

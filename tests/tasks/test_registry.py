@@ -34,37 +34,78 @@ def test_calls_are_cut_at_commas_outside_quotes():
     assert [value.span.text for _, value in call.keywords] == ["10", "0-4"]
 
 
-@pytest.mark.parametrize(("text", "id", "line", "help"), [
-    ("digit", "unknown-task", "^^^^^ not a task", "did you mean `digits`?"),
-    ("MNIST", "unknown-task", "^^^^^ not a task", "did you mean `mnist`?"),
-    ("digits(clases=0-4)", "unknown-task-option", "       ^^^^^^ not an option", "did you mean `classes`?"),
-    ("digits(classes=0-4, classes=1-2)", "repeated-task-option", "                    ^^^^^^^ second value",
-     "remove one of the two"),
-    ("digits(0-4)", "unexpected-value", "       ^^^ a value without a name", "name the option: `classes=0-4`"),
-    ("digits(classes=a-e)", "wrong-task-value", "               ^^^ expected labels such as `0-4` or `0+1+7`",
-     "write `classes=0-4`"),
-    ("digits(classes=4-0)", "wrong-task-value", "               ^^^ expected a range that rises",
-     "write `classes=0-4`"),
-    ("digits(layout=flt)", "wrong-task-value", "              ^^^ expected `flat` or `image`", "write `layout=flat`"),
-    ("digits(classes=0+11)", "unknown-class", "               ^^^^ not a label", "choose among 0 to 9"),
-    ("functions(train=xor+rng)", "unknown-planar-function", "                    ^^^ not a function", "use `xor`"),
-    ("functions(train=xor+Nxr)", "unknown-planar-function", "                    ^^^ not a function",
-     "did you mean `nxor`?"),
-    ("functions(train=xor+)", "wrong-task-value", "                ^^^^ expected names joined by `+`",
-     "give a name on both sides of each `+`"),
-    ("functions(train=)", "malformed-task", "               ^ a value is expected here",
-     "give a value, or remove the comma"),
-    ("idx(size=10)", "malformed-task", "^^^ not given", "write `idx(PATH)`"),
-    ("mnist(size=ten)", "data-not-given", "", ""),
-    ("digits(", "malformed-task", "      ^ opened here, never closed", "write `digits()`"),
-    ("digits(classes=0-4) now", "malformed-task", "                   ^^^^ nothing is expected here", "remove `now`"),
-    ("digits now", "malformed-task", "       ^^^ `(` or nothing is expected here", "remove `now`"),
-    ('idx("a b)', "malformed-task", "    ^ opened here, never closed", "add the other quotation mark"),
-    ("idx(size=10, a)", "malformed-task", "             ^ its place is before the options",
-     "move it to the front, or name it"),
-    ("  ", "malformed-task", "^^ a name is expected", "write `digits`"),
-    ("", "malformed-task", "^ a name is expected", "write `digits`"),
-])
+@pytest.mark.parametrize(
+    ("text", "id", "line", "help"),
+    [
+        ("digit", "unknown-task", "^^^^^ not a task", "did you mean `digits`?"),
+        ("MNIST", "unknown-task", "^^^^^ not a task", "did you mean `mnist`?"),
+        ("digits(clases=0-4)", "unknown-task-option", "       ^^^^^^ not an option", "did you mean `classes`?"),
+        (
+            "digits(classes=0-4, classes=1-2)",
+            "repeated-task-option",
+            "                    ^^^^^^^ second value",
+            "remove one of the two",
+        ),
+        ("digits(0-4)", "unexpected-value", "       ^^^ a value without a name", "name the option: `classes=0-4`"),
+        (
+            "digits(classes=a-e)",
+            "wrong-task-value",
+            "               ^^^ expected labels such as `0-4` or `0+1+7`",
+            "write `classes=0-4`",
+        ),
+        (
+            "digits(classes=4-0)",
+            "wrong-task-value",
+            "               ^^^ expected a range that rises",
+            "write `classes=0-4`",
+        ),
+        (
+            "digits(layout=flt)",
+            "wrong-task-value",
+            "              ^^^ expected `flat` or `image`",
+            "write `layout=flat`",
+        ),
+        ("digits(classes=0+11)", "unknown-class", "               ^^^^ not a label", "choose among 0 to 9"),
+        ("functions(train=xor+rng)", "unknown-planar-function", "                    ^^^ not a function", "use `xor`"),
+        (
+            "functions(train=xor+Nxr)",
+            "unknown-planar-function",
+            "                    ^^^ not a function",
+            "did you mean `nxor`?",
+        ),
+        (
+            "functions(train=xor+)",
+            "wrong-task-value",
+            "                ^^^^ expected names joined by `+`",
+            "give a name on both sides of each `+`",
+        ),
+        (
+            "functions(train=)",
+            "malformed-task",
+            "               ^ a value is expected here",
+            "give a value, or remove the comma",
+        ),
+        ("idx(size=10)", "malformed-task", "^^^ not given", "write `idx(PATH)`"),
+        ("mnist(size=ten)", "data-not-given", "", ""),
+        ("digits(", "malformed-task", "      ^ opened here, never closed", "write `digits()`"),
+        (
+            "digits(classes=0-4) now",
+            "malformed-task",
+            "                   ^^^^ nothing is expected here",
+            "remove `now`",
+        ),
+        ("digits now", "malformed-task", "       ^^^ `(` or nothing is expected here", "remove `now`"),
+        ('idx("a b)', "malformed-task", "    ^ opened here, never closed", "add the other quotation mark"),
+        (
+            "idx(size=10, a)",
+            "malformed-task",
+            "             ^ its place is before the options",
+            "move it to the front, or name it",
+        ),
+        ("  ", "malformed-task", "^^ a name is expected", "write `digits`"),
+        ("", "malformed-task", "^ a name is expected", "write `digits`"),
+    ],
+)
 def test_mistakes_are_shown_at_their_place(text, id, line, help, monkeypatch):
     monkeypatch.delenv("RULEC_DATA", raising=False)
     with pytest.raises(RuleError) as caught:
@@ -88,6 +129,11 @@ def test_importing_tasks_leaves_scikit_learn_alone():
     import sys
 
     code = "import sys, rulec.tasks.registry; print('sklearn' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
-                         env={**os.environ, "OMP_NUM_THREADS": "1"})
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert out.stdout.strip() == "False"

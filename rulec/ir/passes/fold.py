@@ -75,4 +75,12 @@ def _where(op: Op) -> Op:
     return op if not is_constant(op.args[0]) else op.args[1] if op.args[0]["value"] else op.args[2]
 
 
-_RULES: dict[str, Callable[[Op], Op]] = {"mul": _mul, "add": _add, "sub": _sub, "div": _div, "pow": _pow, "neg": _neg, "where": _where}
+_RULES: dict[str, Callable[[Op], Op]] = {
+    "mul": _mul,
+    "add": _add,
+    "sub": _sub,
+    "div": _div,
+    "pow": _pow,
+    "neg": _neg,
+    "where": _where,
+}

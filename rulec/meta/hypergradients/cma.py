@@ -50,7 +50,9 @@ class Cma(Hypergradient):
 
     def begin(self, problem: Problem, free: Free) -> Search:
         count = self.candidates or default_candidates(len(flat(free)))
-        return Search(free, {"start": torch.from_numpy(flat(free)), "fitness": torch.zeros(0, count, dtype=torch.float64)})
+        return Search(
+            free, {"start": torch.from_numpy(flat(free)), "fitness": torch.zeros(0, count, dtype=torch.float64)}
+        )
 
     def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
         strategy = self._strategy(problem.seed, search.memory)
@@ -91,7 +93,12 @@ def begin_strategy(start: Vector, sigma: float, candidates: int, seed: int) -> c
 
     generator = np.random.Generator(np.random.Philox(derived_seed("cma", seed)))
     padded = np.append(start, 0.0) if len(start) == 1 else start
-    options = {"popsize": candidates, "verbose": -9, "seed": math.nan, "randn": lambda *size: generator.standard_normal(size)}
+    options = {
+        "popsize": candidates,
+        "verbose": -9,
+        "seed": math.nan,
+        "randn": lambda *size: generator.standard_normal(size),
+    }
     return cma.CMAEvolutionStrategy(padded, sigma, options)
 
 
@@ -124,7 +131,9 @@ def _summary(score: Scored) -> Step:
     """Average the generation; a candidate that is not finite says nothing about the others."""
     finite = score.objective.isfinite()
     bad = ~finite.any()
-    return Step(score.loss[finite].mean().reshape(1), score.accuracy[finite].mean().reshape(1), torch.zeros(1), bad.reshape(1))
+    return Step(
+        score.loss[finite].mean().reshape(1), score.accuracy[finite].mean().reshape(1), torch.zeros(1), bad.reshape(1)
+    )
 
 
 def read(outer: Outer, settings: Settings) -> Cma:

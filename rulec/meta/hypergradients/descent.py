@@ -37,8 +37,10 @@ class Descent(Hypergradient, abc.ABC):
     def begin(self, problem: Problem, free: Free) -> Search:
         count = problem.members
         device = next(iter(free.values())).device
-        memory = {"bad": torch.zeros(count, dtype=torch.int64, device=device),
-                  "retired": torch.full((count,), -1, dtype=torch.int64, device=device)}
+        memory = {
+            "bad": torch.zeros(count, dtype=torch.int64, device=device),
+            "retired": torch.full((count,), -1, dtype=torch.int64, device=device),
+        }
         return Search(free, memory | self.optimizer.begin(free))
 
     def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
@@ -63,9 +65,14 @@ def reverse_gradient(problem: Problem, free: Free, number: int, carry: Carry) ->
     leaves = {name: value.detach().requires_grad_() for name, value in free.items()}
     score = problem.lesson(leaves, number, carry)
     total = score.objective.sum()
-    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True) if total.requires_grad else [None] * len(leaves)
-    return score, {name: torch.zeros_like(leaf) if g is None else g
-                   for (name, leaf), g in zip(leaves.items(), found, strict=True)}
+    found = (
+        torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        if total.requires_grad
+        else [None] * len(leaves)
+    )
+    return score, {
+        name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in zip(leaves.items(), found, strict=True)
+    }
 
 
 def clip(gradient: Free, most: float) -> tuple[Free, Tensor]:
