@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from rulec.ir.differentiate import differentiate
 from rulec.ir.graph import FUNCTIONS, Op, constant
 from rulec.semantics.operators import POINTWISE
 
 
-@lru_cache(maxsize=None)
+@cache
 def derivative(name: str, order: int) -> tuple[Op, Op]:
     """Return (z, formula in z) for the derivative of this order; the first comes from the operator table."""
     free = Op("state", (), (("name", "z"), ("side", ""), ("indices", ())))

@@ -359,7 +359,7 @@ class _Run:
                 letter = "i"
         else:
             value = self._seen(name, own, view)
-            if view.connection is not None and view.connection.weights is None and not self.running == "backward":
+            if view.connection is not None and view.connection.weights is None and self.running != "backward":
                 letter = "j"
         return _selected_axes(value.renamed({"j": letter}), own, indices)
 

@@ -18,7 +18,6 @@ from rulec.tasks.pixels import Pixels, standardise
 from rulec.tasks.split import Labels
 from rulec.tasks.task import Episode, Task
 
-
 SCALINGS = {
     "unit": "from 0 to 1, as images come",
     "standard": "each pixel less its training mean, all divided by the training root mean square",

@@ -105,7 +105,7 @@ def test_no_arithmetic_with_zero_and_one_is_left():
         a * one + zero,
         (a - zero) / one,
         zero * b + a,
-        -(-a),
+        pointwise("neg", -a),
         a**one,
         pointwise("where", one, a, b),
         constant(2.0) * 3.0 - 6.0 + a,

@@ -20,7 +20,7 @@ def test_table_of_a_spec() -> None:
         hidden1  4x4x4  group(2) affine  relu        c1          input                            conv 2 -> 4, 3x3, stride 2x2, padding 1x1, groups 2          40
         hidden2  5                       tanh        c2          flatten(max 3x3 / 1x1(hidden1))  dense 16 -> 5                                                85
         output   3                       identity    c3          hidden2                          dense 5 -> 3                                                 18
-        151 parameters""")  # noqa: E501
+        151 parameters""")
 
 
 def test_parameters_are_counted_as_torch_counts_them() -> None:

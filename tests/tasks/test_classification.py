@@ -30,19 +30,19 @@ def _rows(tensor, width):
 
 
 def _numbered(train, held_out):
-    """A task of one-pixel images whose pixel, before scaling, is their number; classes alternate."""
+    """A task of one-pixel images whose pixel is their number; classes alternate."""
 
     def part(first, count):
         numbers = np.arange(first, first + count)
         return numbers.astype(np.float32).reshape(-1, 1, 1), numbers % 2
 
-    return classification_of("numbered", LabelledImages(part(0, train), part(train, held_out)), provenance={})
+    return classification_of(
+        "numbered", LabelledImages(part(0, train), part(train, held_out)), provenance={}, pixels="unit"
+    )
 
 
-def _numbers(task, tensor, train):
-    """Undo the scaling of `_numbered`."""
-    numbers = np.arange(train)
-    return (tensor.double() * numbers.std() + numbers.mean()).round().long()
+def _numbers(tensor):
+    return tensor.double().round().long()
 
 
 # --- Digits -----------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_images_come_round_once_before_any_comes_twice(size, steps, batch, query
         assert caught.value.diagnostics[0].id == "part-too-small"
         return
     episode = task.episode(**draw)
-    support, asked = _numbers(task, episode.support_x, size), _numbers(task, episode.query_x, size)
+    support, asked = _numbers(episode.support_x), _numbers(episode.query_x)
     assert support.shape == (steps, tasks, batch, 1) and asked.shape == (tasks, query, 1)
     part = set(range(size, 2 * size) if held_out else range(size))
     for index in range(tasks):
