@@ -25,8 +25,7 @@ def check_source(source: Source, folder: Path | None = None) -> Diagnostics:
     library = load_library(source, found, folder)
     check_library(library, found)
     if not found.errors:
-        for rule in typed_rules(library):
-            _build(rule, found)
+        check_programs(library, found)
     return found
 
 
@@ -36,6 +35,16 @@ def check_file(path: Path | str) -> tuple[Source, Diagnostics]:
     if not found.errors:
         found.extend(check_source(source, Path(path).parent))
     return source, found
+
+
+def check_programs(library: Library, found: Diagnostics) -> None:
+    """Build every rule of a file whose meaning is right, and report what keeps one from being built."""
+    for rule in typed_rules(library):
+        try:
+            build(rule)
+        except RuleError as error:
+            for diagnostic in error.diagnostics:
+                found.add(diagnostic)
 
 
 def typed_rules(library: Library) -> Iterator[t.Rule]:
@@ -54,11 +63,3 @@ def typed_rules(library: Library) -> Iterator[t.Rule]:
             rule = check_preset(library.presets[name], library, quiet)
             if rule is not None:
                 yield rule
-
-
-def _build(rule: t.Rule, found: Diagnostics) -> None:
-    try:
-        build(rule)
-    except RuleError as error:
-        for diagnostic in error.diagnostics:
-            found.add(diagnostic)

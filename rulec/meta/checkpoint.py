@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from rulec.meta import messages
-from rulec.meta.atomic import write_atomically
 from rulec.meta.history import History, history_from
 from rulec.meta.hypergradients.interface import Search
+from rulec.runtime.atomic import write_bytes
 from rulec.source import RuleError
 
 VERSION = 1
@@ -50,7 +50,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         content,
     )
     path = folder / f"checkpoint-{checkpoint.done:08d}.pt"
-    write_atomically(path, content.getvalue())
+    write_bytes(path, content.getvalue())
     for old in checkpoints_in(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

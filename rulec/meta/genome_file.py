@@ -20,7 +20,7 @@ from safetensors.torch import save
 
 import rulec
 from rulec.meta import messages
-from rulec.meta.atomic import write_atomically
+from rulec.runtime.atomic import write_bytes
 from rulec.runtime.compiled import CompiledRule, EntrySpec, Genome, State
 from rulec.runtime.domains import bounds
 from rulec.source import Diagnostic, Diagnostics, RuleError
@@ -57,8 +57,8 @@ def save_genome(
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     content = {**_header(compiled), **(about or {})}
     metadata = {"format": VERSION, "about": json.dumps(content, sort_keys=True)}
-    write_atomically(path, save(plain, metadata=metadata))
-    write_atomically(path.with_suffix(".rule"), compiled.source_text.encode())
+    write_bytes(path, save(plain, metadata=metadata))
+    write_bytes(path.with_suffix(".rule"), compiled.source_text.encode())
     return path
 
 

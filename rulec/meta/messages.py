@@ -247,7 +247,7 @@ def folder_in_use(folder: Path) -> Diagnostic:
         "folder-in-use",
         f"{folder} holds another run",
         notes=("it has checkpoints, and they would be overwritten",),
-        help="continue it with `resume=True`, or choose another folder",
+        help="continue it with `--resume` (from Python, `resume=True`), or choose another folder",
     )
 
 
@@ -268,10 +268,6 @@ def other_checkpoint(path: Path, differences: Mapping[str, tuple[object, object]
         notes=notes,
         help="repeat the call that began it, or choose another folder",
     )
-
-
-def cannot_write(path: Path, reason: str) -> Diagnostic:
-    return Diagnostic("cannot-write", f"{path} cannot be written", notes=(reason,), help="choose another place")
 
 
 # --- Genome files ----------------------------------------------------------------------------

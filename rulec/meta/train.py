@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from rulec.meta import messages
-from rulec.meta.atomic import write_atomically
 from rulec.meta.checkpoint import Checkpoint, checkpoints_in, load_checkpoint, save_checkpoint
 from rulec.meta.conclusion import conclude
 from rulec.meta.evaluate import Setting, measure
@@ -24,6 +23,7 @@ from rulec.meta.interrupt import Interruption
 from rulec.meta.plan import Plan, plan
 from rulec.meta.result import MetaResult
 from rulec.meta.tensorboard import event_writer, write_row
+from rulec.runtime.atomic import write_bytes
 from rulec.runtime.compiled import CompiledRule, Genome
 from rulec.semantics.typed import OptionValue, Outer
 from rulec.source import RuleError
@@ -195,4 +195,4 @@ def _save_end(folder: Path, begun: Checkpoint, done: Checkpoint) -> None:
     if done.done != begun.done:
         save_checkpoint(folder, done)
     lines = (json.dumps(record) + "\n" for record in done.history.records())
-    write_atomically(folder / "history.jsonl", "".join(lines).encode())
+    write_bytes(folder / "history.jsonl", "".join(lines).encode())

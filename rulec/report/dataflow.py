@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rulec.report.style import figure, save
 from rulec.semantics import typed as t
@@ -245,13 +245,13 @@ class _Drawing:
 
         used = [kind for kind in KINDS if kind in self.kinds.values()]
         handles: list[object] = [Patch(facecolor=_FILL[k], edgecolor=_EDGE[k], label=k) for k in used]
-        mark = {"color": _QUIET, "linewidth": 1.4, "marker": "o", "markersize": 6}
+        mark: dict[str, Any] = {"color": _QUIET, "linewidth": 1.4, "marker": "o", "markersize": 6}
         handles += [
-            Line2D([], [], **mark, label="read"),  # type: ignore[arg-type]
+            Line2D([], [], **mark, label="read"),
             Line2D(
                 [], [], **mark, markerfacecolor="white", markeredgewidth=1.6, label="read through a sum over neurons"
             ),
-        ]  # type: ignore[arg-type]
+        ]
         self.axes.legend(
             handles=handles,
             loc="lower left",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rulec.source import Diagnostic
 
@@ -64,3 +65,7 @@ def no_rule(name: str, known: Sequence[str]) -> Diagnostic:
         notes=(f"defined: {', '.join(known) or 'none'}",),
         help="name one of these after the file: FILE:NAME",
     )
+
+
+def cannot_write(path: Path, reason: str) -> Diagnostic:
+    return Diagnostic("cannot-write", f"{path} cannot be written", notes=(reason,), help="choose another place")

@@ -94,7 +94,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def digits():
-    return task_from("digits")
+    return task_from("digits(pixels=standard)")
 
 
 @pytest.fixture(scope="session")

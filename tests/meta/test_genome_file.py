@@ -175,7 +175,7 @@ def test_another_text_of_the_rule_is_a_warning(many, path):
 
 
 def test_a_genome_is_written_whole_or_not_at_all(compiled, path, monkeypatch):
-    from rulec.meta import atomic
+    from rulec.runtime import atomic
 
     before = path.read_bytes()
 
