@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 import rulec
 from rulec.meta.evaluate import evaluate
 from rulec.meta.train import Progress
@@ -58,7 +56,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=40, help="meta-steps (40)")
     parser.add_argument("--out", type=Path, default=Path("runs/mixture"), help="where files go (runs/mixture)")
     arguments = parser.parse_args()
-    torch.set_flush_denormal(True)  # sure predictions leave errors so small that a processor is many times slower with them
     try:
         main(arguments.steps, arguments.out)
     except rulec.RuleError as error:

@@ -80,6 +80,8 @@ class ConvMaps:
         """Contract factors among which may be a kernel; `keep` are the labels of the result before the map renames them."""
         factors = [f for f in factors if not f.is_number] + [f for f in factors if f.is_number]
         kernel = [f for f in factors if _KERNEL & set(f.labels)]
+        if kernel:  # one number per output scales the kernel
+            kernel += [f for f in factors if _POST & set(f.labels) == {"j"} and "n" not in f.labels and f not in kernel]
         pre = [f for f in factors if _PRE & set(f.labels) and f not in kernel]
         post = [f for f in factors if _POST & set(f.labels) and f not in kernel and f not in pre]
         mixed = [
@@ -101,6 +103,8 @@ class ConvMaps:
             left, right = self._two(pre, post or [self._ones(pre[0])], small, needed)
             return self._outer(left, right, needed, bool(post))
         if kernel and not pre and not post:
+            if self.weights.groups != 1 and "j" not in keep and any("q" in f.labels for f in kernel):
+                raise CannotMap("a sum over the outputs of a grouped convolution")
             return contract_labels(self.emit, factors, keep)
         raise CannotMap("a product of weights and both neurons")
 

@@ -85,6 +85,10 @@ def _lower_reduce(frame: Frame, op: Op, view: View) -> Value:
 def _reduced_on_kernel(frame: Frame, op: Op, value: Value, labels: set[str], view: View) -> set[str]:
     assert view.connection is not None
     if "q" in value.labels:
+        weights = view.connection.weights
+        if "j" in labels and isinstance(weights, Conv) and weights.groups != 1:
+            why = f"`{op['operator']}` over the outputs of a grouped convolution"
+            raise RuleError([messages.cannot_map(op.span, frame.where(view.connection), why)])
         if "i" in labels:
             labels = labels - {"i"} | {"q", "ky", "kx"}
     elif "i" in labels or ("n" in labels and "iy" in value.labels):

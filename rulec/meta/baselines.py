@@ -19,7 +19,7 @@ from rulec.runtime.rule import load
 from rulec.tasks.registry import task_from
 from rulec.tasks.task import Task
 
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+RATES = tuple(float(f"{10 ** (k / 4):.2g}") for k in range(-12, 3))  # 0.001 to 3.2, four to a factor of ten
 OPTIMISERS = ("sgd", "momentum", "adam")
 
 

@@ -7,6 +7,7 @@ import torch
 
 import rulec
 from rulec.meta.plan import plan
+from rulec.tasks.digits import digits as digits_task
 from rulec.tasks.registry import task_from
 
 MANY = """
@@ -94,7 +95,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def digits():
-    return task_from("digits(pixels=standard)")
+    return digits_task(pixels="standard")
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,16 @@ import functools
 import operator
 from dataclasses import dataclass, replace
 
-from rulec.ir.graph import Block, Op, constant, contract, extent, is_constant, rewrite_block
+from rulec.ir.graph import Block, Op, constant, contract, extent, is_constant, rewrite_block, walk_ops
+from rulec.ir.signals import ACROSS
 from rulec.source import Span
 
 Term = tuple[float, list[Op]]
 
 
-def form_contractions(block: Block) -> Block:
-    return rewrite_block(block, _form)
+def form_contractions(block: Block, per_layer: frozenset[str] = frozenset()) -> Block:
+    """Rewrite a block; `per_layer` names the genome's entries and nets with one value per connection."""
+    return rewrite_block(block, functools.partial(_form, across=ACROSS.get(block.kind, ""), per_layer=per_layer))
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,32 @@ class _Sum:
     span: Span | None
 
 
-def _form(op: Op) -> Op:
+@dataclass(frozen=True)
+class _Bound:
+    """What ties a value to one connection, in a sum over the neurons at its other end, where several may meet."""
+
+    across: str
+    per_layer: frozenset[str]
+
+    def holds(self, op: Op) -> bool:
+        return any(self._ties(o) for o in walk_ops([op]))
+
+    def _ties(self, op: Op) -> bool:
+        if op.name in ("genome", "net"):
+            return op["name"] in self.per_layer
+        if op.name == "state":
+            return "," in op["side"]
+        return op.name in ("reduce", "contract") and self.across in op["indices"]
+
+
+def _form(op: Op, across: str, per_layer: frozenset[str]) -> Op:
     if op.name != "reduce" or op["operator"] not in ("sum", "mean"):
         return op
     indices = op["indices"]
     outer = _Sum(indices, frozenset(indices if op["operator"] == "mean" else ()), op["places"], op.span)
     total: Op | None = None
     for sign, factors in _terms(op.args[0]):
-        term = _contracted(sign, *_opened(factors, outer))
+        term = _contracted(sign, *_opened(factors, outer), _Bound(across, per_layer) if across in indices else None)
         total = term if total is None else total + term
     return constant(0.0) if total is None else total
 
@@ -82,16 +102,22 @@ def _opened(factors: list[Op], outer: _Sum) -> tuple[list[Op], _Sum]:
     return opened, replace(outer, indices=indices)
 
 
-def _contracted(sign: float, factors: list[Op], outer: _Sum) -> Op:
-    """Pull out what the sum does not touch, then contract each connected group of factors."""
+def _contracted(sign: float, factors: list[Op], outer: _Sum, bound: _Bound | None) -> Op:
+    """Pull out what the sum does not touch, then contract each connected group of factors.
+
+    What belongs to one connection stays inside a sum over connections: outside it would be one number for all of them.
+    """
     indices = set(outer.indices)
-    parts = [f for f in factors if not f.axes & indices]
+    apart = [(f, bound is not None and bound.holds(f)) for f in factors if not f.axes & indices]
+    inside, parts = [f for f, held in apart if held], [f for f, held in apart if not held]
     for group in _connected([f for f in factors if f.axes & indices], indices):
         held = frozenset().union(*(f.axes for f in group)) & indices
+        if bound is not None and bound.across in held:
+            group, inside = [*inside, *group], []
         order = [i for i in outer.indices if i in held]
         parts.append(contract(group, order, sorted(outer.means & held), outer.places, outer.span))
         indices -= held
-    parts += [extent(i) for i in sorted(indices - outer.means)]
+    parts += [*inside, *(extent(i) for i in sorted(indices - outer.means))]
     if sign != 1.0 or not parts:
         parts.append(constant(sign))
     return functools.reduce(operator.mul, parts)
