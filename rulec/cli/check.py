@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rulec.cli.arguments import rule_path
 from rulec.cli.console import say, show_diagnostics
+from rulec.ir.check import check_programs
 from rulec.semantics.check import Library, check_library, imported_nets, load_library
 from rulec.semantics.locality import KINDS, Locality, localities
 from rulec.semantics.rules import check_rule
@@ -24,6 +25,8 @@ def check(files: Sequence[str], as_json: bool) -> int:
         if not problems.errors:
             library = load_library(source, problems, path.parent)
             check_library(library, problems)
+            if not problems.errors:
+                check_programs(library, problems)
         if not as_json:
             show_diagnostics(problems.sorted()) if len(problems) else None
             if not problems.errors and library is not None:

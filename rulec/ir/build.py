@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from rulec.ir.differentiate import differentiate
+from rulec.ir.differentiate import NoDerivative, differentiate
 from rulec.ir.graph import (
     Block,
     Op,
@@ -226,7 +226,10 @@ class _BlockBuilder:
         value = self.expression(node.value, statistic)
         variable = self.expression(node.variable, statistic)
         value = self._trace_back(value, node)
-        derivative = differentiate(value, variable)
+        try:
+            derivative = differentiate(value, variable)
+        except NoDerivative as error:
+            raise RuleError([messages.not_differentiable(node.span, error.op.name)]) from None
         if derivative is None:
             raise RuleError([messages.no_path(node.span, node.variable.span.text)])
         if any(op.name == "outdated" for op in walk_ops([derivative])):

@@ -6,8 +6,19 @@ from collections.abc import Callable
 
 from rulec.ir.graph import FUNCTIONS, Op, constant, pointwise, reduce, walk_ops
 from rulec.semantics.operators import POINTWISE
+from rulec.semantics.typed import Axes
 
 Cotangents = tuple[Op | None, ...]
+
+_ARITHMETIC = ("add", "sub", "mul", "div", "pow", "neg")
+
+
+class NoDerivative(Exception):
+    """Raised for an op without a derivative rule; `op` is that op."""
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        super().__init__(op.name)
 
 
 def differentiate(value: Op, variable: Op) -> Op | None:
@@ -31,7 +42,7 @@ def differentiate(value: Op, variable: Op) -> Op | None:
         for argument, part in zip(op.args, _pull(op, cotangent), strict=True):
             if part is None or id(argument) not in reaching:
                 continue
-            part = _sum_to(part, argument)
+            part = _sum_to(part, op, argument)
             before = cotangents.get(id(argument))
             cotangents[id(argument)] = part if before is None else before + part
     return result
@@ -49,9 +60,18 @@ def _reaching(order: list[Op], variable: Op) -> set[int]:
     return found
 
 
-def _sum_to(cotangent: Op, argument: Op) -> Op:
-    """Sum over axes along which the argument was broadcast."""
-    return reduce("sum", sorted(cotangent.axes - argument.axes), cotangent)
+def _sum_to(cotangent: Op, op: Op, argument: Op) -> Op:
+    """Sum over the axes along which the argument was broadcast; along some of them the cotangent may be constant."""
+    summed = reduce("sum", sorted(cotangent.axes - argument.axes), cotangent)
+    constant_along = tuple(sorted(_broadcast_axes(op, argument) - cotangent.axes))
+    return summed * _count(constant_along) if constant_along else summed
+
+
+def _broadcast_axes(op: Op, argument: Op) -> Axes:
+    if op.name == "insert":
+        replaced = frozenset(index for index, _ in op["at"]) if argument is op.args[1] else frozenset()
+        return op.axes - argument.axes - replaced
+    return op.axes - argument.axes if op.name in POINTWISE or op.name in _ARITHMETIC else frozenset()
 
 
 def _pull(op: Op, cotangent: Op) -> Cotangents:
@@ -61,7 +81,7 @@ def _pull(op: Op, cotangent: Op) -> Cotangents:
     if op.name in POINTWISE:
         slopes = POINTWISE[op.name].slope(FUNCTIONS, *op.args)
         return tuple(None if s is None else s * cotangent if isinstance(s, Op) else cotangent * s for s in slopes)
-    raise NotImplementedError(f"no derivative rule for `{op.name}`")
+    raise NoDerivative(op)
 
 
 def _power(op: Op, c: Op) -> Cotangents:

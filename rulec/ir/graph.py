@@ -152,6 +152,10 @@ def extent(index: str) -> Op:
 def _reduce_again(op: Op, argument: Op) -> Op:
     present = tuple(i for i in op["indices"] if i in argument.axes)
     value = reduce(op["operator"], present, argument, op["places"], op.span)
+    if not present and op["operator"] == "norm":
+        value = pointwise("abs", argument)
+    elif not present and op["operator"] == "softmax":
+        value = constant(1.0, op.span)
     for index in op["indices"]:
         if index in present:
             continue

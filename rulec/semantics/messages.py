@@ -770,6 +770,16 @@ def no_path(span: Span, variable: str) -> Diagnostic:
     )
 
 
+def not_differentiable(span: Span, operation: str) -> Diagnostic:
+    return Diagnostic(
+        "not-differentiable",
+        f"a rule cannot differentiate through {'a net' if operation == 'net' else f'`{operation}`'}",
+        span,
+        "leads through it",
+        help="differentiate the parts before and after it, or use `grad(loss, w)` in a bare `update`",
+    )
+
+
 def outdated_value(span: Span, variable: str) -> Diagnostic:
     return Diagnostic(
         "outdated-value",
