@@ -10,17 +10,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 import rulec
 from rulec.meta.evaluate import evaluate
 from rulec.meta.train import Progress
 from rulec.report.plots import learning_curves, training_curves
 
+TASK = "digits(pixels=standard)"
 INNER_STEPS = 20
 UPDATES = (0, 1, 2, 5, 10, 20, 50)
 
 
 def show(progress: Progress) -> None:
-    print(f"meta-step {progress.done:3}   loss after the inner loop {progress.loss[0]:.3f}   accuracy {progress.accuracy[0]:.3f}")
+    after = f"loss {progress.loss[0]:.3f}   accuracy {progress.accuracy[0]:.3f}"
+    print(f"meta-step {progress.done:3}   after the inner loop: {after}")
 
 
 def main(steps: int, out: Path) -> None:
@@ -31,7 +35,9 @@ def main(steps: int, out: Path) -> None:
     begun = step.init_genome()
 
     # `adam` is one of the outer steps that come with rulec: exact gradients through the inner loop, and Adam on the genome.
-    result = rulec.meta_train(step, "digits", "adam", steps=steps, inner_steps=INNER_STEPS, lr=0.05, batch=64, progress=show, out=out)
+    result = rulec.meta_train(
+        step, TASK, "adam", steps=steps, inner_steps=INNER_STEPS, lr=0.05, batch=64, progress=show, out=out
+    )
 
     print("\nentry     domain     begun at    learned")
     for name, entry in step.genome_spec.items():
@@ -39,15 +45,15 @@ def main(steps: int, out: Path) -> None:
 
     # Judged on digits that neither the inner loops nor the outer step have seen, with synapses drawn anew.
     curves = {
-        "as declared": evaluate(step, begun, "digits", updates=UPDATES, batch=64),
-        "meta-learned": evaluate(step, result.genome, "digits", updates=UPDATES, batch=64),
+        "as declared": evaluate(step, begun, TASK, updates=UPDATES, batch=64),
+        "meta-learned": evaluate(step, result.genome, TASK, updates=UPDATES, batch=64),
     }
     print()
     for name, curve in curves.items():
         print(f"{name:13} accuracy {curve.at(INNER_STEPS):.3f} after {INNER_STEPS} updates")
 
-    drawn = learning_curves(curves, out / "learning.png", trained_for=INNER_STEPS, title="digits, small convolutional network")
-    for path in (*result.paths.values(), drawn, training_curves(result.history, out / "training.png")):
+    learning = learning_curves(curves, out / "learning.png", trained_for=INNER_STEPS)
+    for path in (*result.paths.values(), learning, training_curves(result.history, out / "training.png")):
         print(path)
 
 
@@ -56,6 +62,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=40, help="meta-steps (40)")
     parser.add_argument("--out", type=Path, default=Path("runs/mixture"), help="where files go (runs/mixture)")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # tensors as small as these gain nothing from more
     try:
         main(arguments.steps, arguments.out)
     except rulec.RuleError as error:
