@@ -36,18 +36,18 @@ def learning_curves(
     colours = cycle(COLOURS)
     with figure() as (made, (axes,)):
         for name, curve in curves.items():
-            _curve(axes, curve, name, next(colours), "-", band=True)
+            _curve(axes, curve, f"{name}, mean and standard deviation", next(colours), "-", band=True)
         for baseline in baselines:
             _curve(axes, baseline.curve, f"{baseline.name}, {_rates(baseline)}", next(colours), "--", band=False)
         shown = [*curves.values(), *(b.curve for b in baselines)]
         _update_axis(axes, sorted({u for curve in shown for u in curve.updates}))
         if trained_for is not None:
             axes.axvline(trained_for, color=QUIET, linewidth=1, linestyle=":")
-            axes.annotate(" trained for", (trained_for, 0.012), color="#5f6368", fontsize=8, va="bottom")
+            axes.annotate(" trained for", (trained_for, 0.99), color="#5f6368", fontsize=8, va="top")
         axes.set_ylim(0, 1.005)
         axes.set_ylabel("accuracy on held-out data")
         axes.set_title(title or _title(shown))
-        axes.legend(loc="lower right" if trained_for is None else "best", handlelength=2.4)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, handlelength=2.4)
         return save(made, path)
 
 

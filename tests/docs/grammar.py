@@ -40,10 +40,9 @@ def _production(line: str, words: dict[str, str]) -> list[str]:
     name, _, body = line.partition(":") if not line.startswith(" ") else ("", "", line)
     tokens = re.findall(r'"[^"]*"|[A-Za-z_]+|\S|\s+', body)
     spelled = "".join(_token(token, words) for token in tokens)
-    spelled = re.sub(r"\[([^\[\]\"])", r"[ \1", spelled) if False else spelled
     if not name:
-        return [" " * 14 + spelled.strip()]
-    return [f"{name.lstrip('?_'):13} = {spelled.strip()}"]
+        return [" " * 15 + spelled.strip()]
+    return [f"{name.strip('?_'):14} = {spelled.strip()}"]
 
 
 def _token(token: str, words: dict[str, str]) -> str:
@@ -51,4 +50,4 @@ def _token(token: str, words: dict[str, str]) -> str:
         return token
     if token.isupper() or (token.startswith("_") and token[1:].isupper()):
         return words[token]
-    return token.lstrip("_") if re.fullmatch(r"[a-z_]+", token) else token
+    return token.strip("_") if re.fullmatch(r"[a-z_]+", token) else token
