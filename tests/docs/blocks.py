@@ -8,17 +8,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-_USUAL_STATES = {
+_STATES = {
     "genome": {"lr": "lr : positive = 0.1"},
     "neuron": {"x": "x", "z": "z", "d": "d"},
     "synapse": {"w": "w[i,j] = normal(0, 1 / sqrt(fan_in))", "b": "b[j] = 0"},
 }
-_USUAL_BLOCKS = {
-    "input i": "x[i] = input[i]",
-    "forward i -> j": "z[j] = sum[i](w[i,j] * x[i]) + b[j]\n  x[j] = act(z[j])",
-    "output j": "prediction[j] = x[j]\n  d[j] = diff(loss, z[j])",
-    "backward i <- j": "d[i] = act'(z[i]) * sum[j](w[i,j] * d[j])",
-    "update i -> j": "w[i,j] -= lr * mean[n](x[i] * d[j])\n  b[j] -= lr * mean[n](d[j])",
+_BLOCKS = {
+    "input i": ("x[i] = input[i]",),
+    "forward i -> j": ("z[j] = sum[i](w[i,j] * x[i]) + b[j]", "x[j] = act(z[j])"),
+    "output j": ("prediction[j] = x[j]", "d[j] = diff(loss, z[j])"),
+    "backward i <- j": ("d[i] = act'(z[i]) * sum[j](w[i,j] * d[j])",),
+    "update i -> j": ("w[i,j] -= lr * mean[n](x[i] * d[j])", "b[j] -= lr * mean[n](d[j])"),
 }
 
 
@@ -51,22 +51,34 @@ def blocks_of(path: Path) -> list[Block]:
     return [Block(m[1], m[2], path.name, text.count("\n", 0, m.start()) + 1) for m in fenced]
 
 
-def completed(part: str) -> str:
-    """Return a whole rule: what a part leaves out is as in backpropagation."""
-    declared = _declared(part)
-    lines = ["rule part"]
-    for section, entries in _USUAL_STATES.items():
-        missing = [text for name, text in entries.items() if name not in declared]
-        lines += ["", section, *(f"  {text}" for text in missing)] if missing else []
-    own = [head for head in _USUAL_BLOCKS if re.search(rf"^ *{re.escape(head)}", part, re.MULTILINE)]
-    order = list(_USUAL_BLOCKS)
-    last = order.index(own[-1]) if own else -1
-    before, after = [], []
-    for place, (head, body) in enumerate(_USUAL_BLOCKS.items()):
-        if head not in own:
-            (before if place < last else after).append(f"\n{head}\n  {body}")
-    if "laws" in part:  # laws stand at the end
-        before, after = [*before, *after], []
-    return "\n".join([*_options(part), *before, "", _rest(part), *after]).replace("rule part", "", 1) if False else (
-        "\n".join([*lines[:1], "", *lines[1:], *before, "", part, *after]) + "\n"
-    )
+def whole(text: str) -> str:
+    """Return a text that defines something as it is; make a rule of a part, with what it leaves out as in backpropagation."""
+    if re.search(r"^(rule|outer|net|genome \w+ for) ", text, re.MULTILINE):
+        return text
+    sections = re.findall(r"^(?!el)\S.*\n(?:(?:  |el|\n).*\n?)*", text, re.MULTILINE)
+    ranks = [[k for k, head in enumerate(_BLOCKS) if re.search(rf"^ *{re.escape(head)}$", s, re.M)] for s in sections]
+    waiting = [k for k in range(len(_BLOCKS)) if not any(k in own for own in ranks)]
+    lines = ["rule part", *_missing_states(text)]
+    for section, own in zip(sections, ranks, strict=True):
+        lines += [_block(k) for k in waiting if own and k < own[0]]
+        waiting = [k for k in waiting if not own or k > own[0]]
+        lines.append(section.rstrip("\n"))
+    return "\n".join([*lines, *(_block(k) for k in waiting)]) + "\n"
+
+
+def _block(number: int) -> str:
+    head, statements = list(_BLOCKS.items())[number]
+    return "\n  ".join([head, *statements])
+
+
+def _missing_states(text: str) -> list[str]:
+    """Return the usual declarations of the names that a part does not declare itself."""
+    sections: dict[str, str] = {}
+    for match in re.finditer(r"^(genome|neuron|synapse|broadcast)\b.*\n((?:  .*\n)+)", text, re.MULTILINE):
+        sections[match[1]] = match[2]
+    added = []
+    for section, entries in _STATES.items():
+        own = re.findall(r"^  (?:keep )?(\w+)", sections.get(section, ""), re.MULTILINE)
+        missing = [line for name, line in entries.items() if name not in own]
+        added += ["\n  ".join([section, *missing])] if missing else []
+    return added

@@ -131,14 +131,12 @@ def test_symmetric() -> None:
 
 def test_single() -> None:
     """The first state's synapse stands for all of them."""
-    assert_published(
-        compiled_blur(3, single="yes", bias="no"), Choices(single=True, bias=False), ("w", "v"), slice(0, 1)
-    )
+    assert_published(compiled_blur(3, single="yes"), Choices(single=True), ("w", "v", "b"), slice(0, 1))
 
 
 def test_symmetric_and_single() -> None:
-    compiled = compiled_blur(2, symmetric="yes", single="yes", bias="no")
-    assert_published(compiled, Choices(symmetric=True, single=True, bias=False), ("w",), slice(0, 1))
+    compiled = compiled_blur(2, symmetric="yes", single="yes")
+    assert_published(compiled, Choices(symmetric=True, single=True), ("w", "b"), slice(0, 1))
 
 
 def test_no_bias() -> None:

@@ -18,7 +18,7 @@ Map = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Choices:
-    """Options of the rule. The bias is what Oja's term, saturation and both normalisations leave alone."""
+    """Options of the rule. The bias is a row of the synapses; only normalisation of synapses leaves it alone."""
 
     up: Map = lambda s: torch.relu(torch.tanh(s))
     down: Map = lambda s: torch.relu(torch.tanh(s))
@@ -151,23 +151,22 @@ def learned(g: Tensors, layer: Square, below: Tensor, above: Tensor, c: Choices)
     delta = (keep - 1) * old + gain * change
     if c.saturate:
         held = torch.exp(-old.abs() * number(g["saturation"].abs(), 5))
-        held = torch.cat([held[:, :, : layer.n], torch.ones_like(held[:, :, :1]), held[:, :, layer.n + 1 :]], 2)
         delta = delta * held
     new = Square(layer.n, layer.m, old + delta)
     return tied(new, c) if c.symmetric or c.single else new
 
 
 def decay(g: Tensors, layer: Square, full: Tensor, c: Choices, count: int) -> Tensor:
-    """Oja's term, always against the synapse; the bias unit's own row is spared."""
+    """Oja's term, always against the synapse; the column norm counts the bias if there is one."""
     old, n = layer.values, layer.n
     if c.oja == "activity":
         y = torch.einsum("sol,srbjl->srbjo", g["post"], full)
         against = old * ((y**2).sum(2) / count)[:, :, None]
     else:
-        up = (layer.forward**2).sum(2, keepdim=True)
+        rows = n + 1 if c.bias else n
+        up = (old[:, :, :rows, n + 1 :] ** 2).sum(2, keepdim=True)
         down = (layer.backward**2).sum(2, keepdim=True)
         against = old * torch.cat([down, torch.zeros_like(down[:, :, :, :1]), up], 3)
-    against = torch.cat([against[:, :, :n], torch.zeros_like(against[:, :, :1]), against[:, :, n + 1 :]], 2)
     return number(torch.sign(g["synapse_gain"]) * g["oja_rate"].abs(), 5) * against
 
 

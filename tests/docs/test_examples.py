@@ -1,0 +1,140 @@
+"""What the documentation shows is true: every rule in it is checked and run, every mistake gives the diagnostic it promises."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+import rulec
+from rulec.ir.check import check_source
+from rulec.meta.hypergradients import READERS
+from rulec.network.kinds import KINDS
+from rulec.semantics.operators import ACTIVATIONS, DOMAINS, POINTWISE, REDUCTIONS
+from rulec.semantics.outers import HYPERGRADIENTS, SETTINGS
+from rulec.source import Source, render_text
+from rulec.syntax.formatter import format_source
+from tests.docs.blocks import ROOT, Block, blocks, blocks_of, whole
+from tests.docs.grammar import readable
+
+LANGUAGE = ROOT / "docs" / "language.md"
+RULES = blocks("rule", "rule-part")
+ERRORS = blocks("rule-error")
+NETWORKS = ("4-3-2", "1x4x4-conv(3)-pool-2")
+
+
+def named(found: list[Block]) -> list[object]:
+    return [pytest.param(block, id=block.id) for block in found]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("block", named(RULES))
+def test_rules_have_no_mistakes(block: Block):
+    found = check_source(Source(block.id, whole(block.text)), ROOT / "rules")
+    assert not found.sorted(), "\n" + render_text(found.sorted())
+
+
+@pytest.mark.parametrize("block", named(RULES))
+def test_rules_learn_on_networks(block: Block):
+    text = whole(block.text)
+    names = re.findall(r"^rule (\w+)", text, re.MULTILINE)
+    if not names:
+        assert re.search(r"^outer \w+", text, re.MULTILINE)  # nothing to run by itself
+    for name in names:
+        for net in NETWORKS[: 1 if re.search(r"^index \w+ : [ij]\b", text, re.MULTILINE) else 2]:
+            assert_learns(rulec.parse(text, name), net)
+
+
+def assert_learns(rule: rulec.Rule, net: str) -> None:
+    step = rule.compile(net)
+    genome, before = step.init_genome(0), step.init_state(0, batch=6)
+    after, output = step(genome, before, torch.randn(6, *step.network.input.shape), torch.arange(6) % 2)
+    learned = [name for name in before if not torch.equal(before[name], after[name]) and name != "t"]
+    assert learned and all(value.isfinite().all() for value in (*after.values(), *output))
+
+
+@pytest.mark.parametrize("block", named(ERRORS))
+def test_mistakes_are_found(block: Block):
+    promised, net = re.match(r"# error: ([a-z-]+)(?: on (\S+))?\n", block.text).groups()
+    text = whole(block.text)
+    ids = [diagnostic.id for diagnostic in check_source(Source(block.id, text)).sorted()]
+    if net is not None:
+        assert not ids
+        with pytest.raises(rulec.RuleError) as caught:
+            rulec.parse(text).compile(net)
+        ids = [diagnostic.id for diagnostic in caught.value.diagnostics]
+    assert ids == [promised]
+
+
+def test_the_diagnostic_is_as_shown():
+    found = blocks_of(LANGUAGE)
+    shown = [(found[k - 1], block) for k, block in enumerate(found) if block.kind == "diagnostic"]
+    assert shown
+    for error, diagnostic in shown:
+        text = whole(error.text)
+        rendered = render_text(check_source(Source("my.rule", text)).sorted())
+        shift = text[: text.index(error.text)].count("\n")
+        assert with_lines_moved(rendered, shift) + "\n" == diagnostic.text
+
+
+def with_lines_moved(rendered: str, by: int) -> str:
+    """Number lines as in the block that was completed, and set the margin for numbers of one digit."""
+    number = int(re.search(r"my.rule:(\d+)", rendered)[1])
+    narrow = len(str(number)) - len(str(number - by))
+    lines = rendered.replace(f"my.rule:{number}", f"my.rule:{number - by}").splitlines()
+    moved = [lines[0]]
+    for line in lines[1:]:
+        own = re.match(rf"{number} \|", line)
+        moved.append(f"{number - by}{line[len(str(number)) :]}" if own else line[narrow:])
+    return "\n".join(moved)
+
+
+def test_rules_are_in_the_one_layout():
+    for block in RULES:
+        if re.search(r"^(rule|outer|net|from) ", block.text, re.MULTILINE):
+            source = Source(block.id, block.text)
+            assert format_source(source) == block.text
+
+
+def test_python_runs():
+    names: dict[str, object] = {}
+    shown = [block for block in blocks_of(LANGUAGE) if block.kind == "python"]
+    assert shown
+    for block in shown:
+        exec(compile(block.text, block.id, "exec"), names)
+
+
+def test_the_grammar_is_the_one_that_is_parsed():
+    shown = [block for block in blocks_of(LANGUAGE) if block.kind == "ebnf"]
+    assert [block.text for block in shown] == [readable((ROOT / "grammars" / "rule.lark").read_text()) + "\n"]
+
+
+def test_specs_are_networks():
+    shown = [block for block in blocks_of(LANGUAGE) if block.kind == "spec"]
+    assert shown
+    for line in shown[0].text.splitlines():
+        network = rulec.network.network_from(line.split()[0], (64,) if line.startswith("?") else None, 10)
+        assert network.output.shape == (10,)
+
+
+def test_everything_there_is_has_been_named():
+    words = set(re.findall(r"\w+", LANGUAGE.read_text()))
+    known = {*POINTWISE, *ACTIVATIONS, *REDUCTIONS, *DOMAINS, *HYPERGRADIENTS, *SETTINGS, *KINDS}
+    assert not known - words
+
+
+def test_available_hypergradients_are_told_from_the_others():
+    text = LANGUAGE.read_text()
+    section = text[text.index("## Outer steps") : text.index("## Laws")]
+    available = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    waiting = set(re.findall(r"`(\w+)`", next(p for p in section.split("\n\n") if p.startswith("`truncated`"))))
+    assert available == set(READERS)
+    assert waiting & set(HYPERGRADIENTS) == set(HYPERGRADIENTS) - set(READERS)
