@@ -100,11 +100,17 @@ class _Run:
             return
         for layer in self.network.layers:
             kept = self.state.get(f"{name}.{layer.name}") if declared.keep else None
-            self.neurons[(name, layer.name)] = value if kept is None else self._read_kept(kept, declared.indices, layer)
+            start = value if kept is None else self._read_kept(kept, declared.indices, layer)
+            self.neurons[(name, layer.name)] = self._whole(start, layer)
 
     def _read_kept(self, data: np.ndarray, indices: tuple[str, ...], layer: Layer) -> Array:
         axes = (*indices, "n", "j", "@")[: data.ndim if len(layer.shape) == 1 else None]
         return Array(axes, data.reshape(*data.shape[: len(indices) + 2], *([-1] if len(layer.shape) > 1 else [])))
+
+    def _whole(self, value: Array, layer: Layer) -> Array:
+        """Give a neuron value one number per sample and neuron, so that sums count every one."""
+        rest = tuple(a for a in value.axes if a not in ("n", "j", "@"))
+        return from_images(to_images(value, layer.shape, self.batch, rest), ("n", "j", "@"), rest, layer.shape)
 
     def _extent_of(self, extent: int | str) -> int:
         return extent if isinstance(extent, int) else self.network.output.shape[0]
@@ -163,7 +169,7 @@ class _Run:
             elif self.program.state(write.name).kind == "broadcast":
                 self.broadcasts[write.name] = value
             elif not (layer is self.network.input and block.kind != "input" and write.name in self.clamped):
-                self.neurons[(write.name, layer.name)] = value.renamed({side: "j"})
+                self.neurons[(write.name, layer.name)] = self._whole(value.renamed({side: "j"}), layer)
 
     def _run_update(self, block: Block) -> None:
         new: dict[str, np.ndarray] = {}

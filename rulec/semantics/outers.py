@@ -248,7 +248,7 @@ def _objective(
     node: ast.Objective, options: Mapping[str, t.OptionValue], found: Diagnostics
 ) -> tuple[float, str] | None:
     """Read `loss`, `0.5 * loss` or `accuracy` (maximised): a weight and a quantity to be minimised."""
-    if node.data is not None and node.data.name not in ("query", "support"):
+    if node.data is not None and node.data.name != "query":
         found.add(messages.wrong_data(node.data.span, node.data.name, "query"))
     value, weight = node.value, 1.0
     if isinstance(value, ast.Binary) and value.operator == "*":

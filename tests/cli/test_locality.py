@@ -67,7 +67,7 @@ def test_the_transposed_weights_are_found_in_the_backward_block():
     "options, kinds",
     [
         ({"symmetric": "yes"}, {"w": "weight transport", "v": "weight transport", "b": "weight transport"}),
-        ({"oja": "weight"}, {"w": "non-local", "v": "non-local", "b": "local"}),
+        ({"oja": "weight"}, {"w": "non-local", "v": "non-local", "b": "non-local"}),
         ({"oja": "activity"}, {"w": "local", "v": "local", "b": "local"}),
         ({"norm_synapse": "yes"}, {"w": "non-local", "v": "non-local", "b": "non-local"}),
     ],

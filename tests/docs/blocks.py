@@ -55,7 +55,7 @@ def whole(text: str) -> str:
     """Return a text that defines something as it is; make a rule of a part, with what it leaves out as in backpropagation."""
     if re.search(r"^(rule|outer|net|genome \w+ for) ", text, re.MULTILINE):
         return text
-    sections = re.findall(r"^(?!el)\S.*\n(?:(?:  |el|\n).*\n?)*", text, re.MULTILINE)
+    sections = re.findall(r"(?:^#.*\n)*^(?!el)\S.*\n(?:  .*\n|el.*\n|\n)*", text, re.MULTILINE)
     ranks = [[k for k, head in enumerate(_BLOCKS) if re.search(rf"^ *{re.escape(head)}$", s, re.M)] for s in sections]
     waiting = [k for k in range(len(_BLOCKS)) if not any(k in own for own in ranks)]
     lines = ["rule part", *_missing_states(text)]
