@@ -43,8 +43,12 @@ def rules(draw: st.DrawFn) -> str:
     """A rule with the three maps in it, and random expressions wherever the language allows any."""
 
     def pre(own: list[str]) -> str:
-        atom = draw(st.sampled_from(own))  # at least one, so that nothing degenerates to a constant
-        return draw(st.sampled_from([f"({atom} + {{}})", f"{atom} * {{}}"])).format(draw(value_of(own, FUNCTIONS)))
+        atom = draw(
+            st.sampled_from(own)
+        )  # at least one, which the rest cannot cancel: rounding would decide max-pooling
+        return draw(st.sampled_from([f"({atom} + 0.37 * {{}})", f"{atom} * {{}}"])).format(
+            draw(value_of(own, FUNCTIONS))
+        )
 
     def synapse() -> str:
         return pre(["w[i,j]", "v[j,i]"])
