@@ -153,4 +153,10 @@ CURVATURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softplus": lambda z: _sigmoid(z) * _sigmoid(-z),
     "sin": lambda z: -np.sin(z),
     "square": lambda z: np.full_like(z, 2.0),
+    "elu": lambda z: _where(z > 0, 0.0, np.exp(np.minimum(z, 0))),
+    "selu": lambda z: _where(z > 0, 0.0, 1.0507009873554805 * 1.6732632423543772 * np.exp(np.minimum(z, 0))),
+    "silu": lambda z: _sigmoid(z) * _sigmoid(-z) * (2 + z * (1 - 2 * _sigmoid(z))),
+    "gelu": lambda z: _pdf(z) * (2 - z**2),
+    "softsign": lambda z: -2 * np.sign(z) / (1 + np.abs(z)) ** 3,
+    "relu_tanh": lambda z: _where(z > 0, -2 * np.tanh(z) / np.cosh(z) ** 2, 0.0),
 }

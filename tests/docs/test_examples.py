@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 import torch
@@ -136,3 +137,25 @@ def test_available_hypergradients_are_told_from_the_others():
     waiting = set(re.findall(r"`(\w+)`", re.search(r"\n\n(`truncated`.*?) are\sunderstood", section, re.DOTALL)[1]))
     assert available == set(READERS)
     assert waiting == set(HYPERGRADIENTS) - set(READERS)
+
+
+def test_files_that_are_named_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.py|[\w/]+/)`", text)) - {"step.py"}  # which a bundle holds
+    there = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("rulec", "tests", "rules")
+        for path in (ROOT / folder).rglob("*")
+    ]
+    missing = {
+        name
+        for name in named
+        if not any(f"/{path}".endswith(f"/{name.rstrip('/')}") for path in [*there, "rules", "tests"])
+    }
+    assert named and not missing
+
+
+def test_packages_stand_in_their_order():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert re.findall(r"^\*\*`(\w+)`\*\*", text, re.MULTILINE) == [name.strip("()") for name in reversed(layers)]
