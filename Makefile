@@ -9,6 +9,8 @@ DEMO := runs/demo
 TESTS ?= tests
 
 export MPLBACKEND ?= Agg
+# For networks as small as these a second thread costs more than it brings.
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup demo test lint types experiments bench clean
 .DEFAULT_GOAL := help

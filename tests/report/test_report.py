@@ -89,7 +89,7 @@ def test_learning_curves_show_accuracy_bands_and_tuned_rates(tmp_path, drawn):
     (axes,) = drawn[0].axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["blur, mean and standard deviation", "sgd, lr tuned per point, 0.1 to 0.3"]
-    assert list(_line(axes, "blur").get_ydata()) == [0.1, 0.4, 0.95]
+    assert list(_line(axes, labels[0]).get_ydata()) == [0.1, 0.4, 0.95]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1", "10"]
     (band,) = axes.collections
     edges = band.get_paths()[0].vertices[:, 1]
