@@ -15,6 +15,7 @@ from rulec.tasks.family import Arguments, Family
 from rulec.tasks.split import digest, held_out_mask
 
 HELD_OUT = 500
+FOLDS = ("0", "1", "2")
 
 
 def digits(
@@ -22,15 +23,19 @@ def digits(
     classes: Sequence[int] | None = None,
     layout: str = "flat",
     pixels: str = "unit",
+    fold: int = 0,
     name: str = "digits",
     span: Span | None = None,
 ) -> Classification:
-    """Make the task of the digits: 1297 images to train on and 500 held out, of every class in proportion."""
+    """Make the task of the digits: 1297 images to train on and 500 held out, of every class in proportion.
+
+    Each of the three folds holds out others.
+    """
     from sklearn.datasets import load_digits  # a second of import, for this task alone
 
     loaded = load_digits()
     images, labels = loaded.images.astype(np.uint8), loaded.target.astype(np.int64)
-    held_out = held_out_mask(images, labels, HELD_OUT)
+    held_out = held_out_mask(images, labels, HELD_OUT, fold)
     grey = images.astype(np.float32) / 16
     data = LabelledImages((grey[~held_out], labels[~held_out]), (grey[held_out], labels[held_out]))
     provenance = {
@@ -38,6 +43,7 @@ def digits(
         "source": "scikit-learn load_digits",
         "digest": digest(images, labels),
         "split": f"{HELD_OUT} held out, per class, by hash of the pixels",
+        "fold": fold,
     }
     return classification_of(
         name, data, classes=classes, layout=layout, pixels=pixels, provenance=provenance, span=span
@@ -50,9 +56,10 @@ def _make(arguments: Arguments) -> Classification:
         classes=arguments.numbers("classes"),
         layout=arguments.choice("layout", ("flat", "image")),
         pixels=arguments.choice("pixels", tuple(SCALINGS)),
+        fold=int(arguments.choice("fold", FOLDS)),
         name=arguments.name,
         span=written.span if written else None,
     )
 
 
-FAMILY = Family("digits", _make, options=("classes", "layout", "pixels"))
+FAMILY = Family("digits", _make, options=("classes", "layout", "pixels", "fold"))

@@ -17,6 +17,7 @@ from rulec.tasks.pixels import Pixels, crop_centre, resize_area
 from rulec.tasks.split import Images, Labels, digest, held_out_mask
 
 HELD_OUT_SHARE = 5  # one image in five
+FOLDS = tuple(str(fold) for fold in range(HELD_OUT_SHARE))
 _TEST = ("t10k", "test")
 
 
@@ -37,6 +38,7 @@ def idx_images(
     classes: Sequence[int] | None = None,
     layout: str = "flat",
     pixels: str = "unit",
+    fold: int = 0,
     name: str | None = None,
     spans: dict[str, Span] | None = None,
 ) -> Classification:
@@ -44,13 +46,16 @@ def idx_images(
 
     Images are cropped to the middle `crop` x `crop` and resized by area to `size` x `size`. By default nothing is
     cropped or resized, but for 28 x 28 at `size` 10, which is cropped to 20 first (the setting of Sandler et al. 2021).
-    Of a single pair of files every fifth image is held out; of a `train` and a `t10k` pair, the latter.
+    Of a single pair of files one image in five is held out, others in each of the five folds; of a `train` and a `t10k`
+    pair, the latter.
     Raises `RuleError` when files are missing, broken or do not fit each other.
     """
     spans = spans or {}
     pairs = find_pairs(folder, spans.get("path"))
     loaded = [_loaded(pair) for pair in pairs]
-    parts, split = _parts(loaded)
+    if fold and len(loaded) == 2:
+        raise messages.fold_of_published_split(fold, folder, spans.get("fold"))
+    parts, split = _parts(loaded, fold)
     sides = parts[0][0].shape[1:]
     if parts[1][0].shape[1:] != sides:
         raise messages.idx_sizes_differ(sides, parts[1][0].shape[1:])
@@ -61,6 +66,7 @@ def idx_images(
         "source": [path.name for pair in pairs for path in (pair.images, pair.labels)],
         "digest": [digest(*pair) for pair in loaded],
         "split": split,
+        "fold": fold,
         "size": size,
         "crop": crop,
     }
@@ -114,12 +120,12 @@ def _loaded(pair: Pair) -> tuple[Images, Labels]:
     return images, labels.astype(np.int64)
 
 
-def _parts(loaded: list[tuple[Images, Labels]]) -> tuple[list[tuple[Images, Labels]], str]:
+def _parts(loaded: list[tuple[Images, Labels]], fold: int) -> tuple[list[tuple[Images, Labels]], str]:
     """Return the part to train on and the one held out, and how they came about."""
     if len(loaded) == 2:
         return loaded, "as published"
     images, labels = loaded[0]
-    held_out = held_out_mask(images, labels, len(images) // HELD_OUT_SHARE)
+    held_out = held_out_mask(images, labels, len(images) // HELD_OUT_SHARE, fold)
     parts = [(images[mask], labels[mask]) for mask in (~held_out, held_out)]
     return parts, f"one in {HELD_OUT_SHARE} held out, per class, by hash of the pixels"
 
@@ -147,6 +153,7 @@ def _task(arguments: Arguments, folder: Path) -> Classification:
         classes=arguments.numbers("classes"),
         layout=arguments.choice("layout", ("flat", "image")),
         pixels=arguments.choice("pixels", tuple(SCALINGS)),
+        fold=int(arguments.choice("fold", FOLDS)),
         name=arguments.name,
         spans={name: value.span for name, value in arguments.values.items()},
     )
@@ -165,7 +172,7 @@ def _named(name: str) -> Family:
     return Family(name, make, _OPTIONS)
 
 
-_OPTIONS = ("size", "crop", "classes", "layout", "pixels")
+_OPTIONS = ("size", "crop", "classes", "layout", "pixels", "fold")
 FOLDER = Family("idx", _in_folder, _OPTIONS, positional=("path",))
 MNIST = _named("mnist")
 NOTMNIST = _named("notmnist")

@@ -272,6 +272,16 @@ def idx_sizes_differ(first: tuple[int, int], second: tuple[int, int]) -> RuleErr
     )
 
 
+def fold_of_published_split(fold: int, folder: Path, span: Span | None) -> RuleError:
+    return fail(
+        "fold-of-published-split",
+        f"fold {fold} asks for another split, but `{folder}` holds a training and a test part",
+        span=span,
+        label="these parts stay as they were published",
+        help="leave `fold` out, or put the one pair of files to split into a folder of its own",
+    )
+
+
 def crop_too_large(crop: int, size: tuple[int, int], span: Span | None) -> RuleError:
     return fail(
         "crop-too-large",

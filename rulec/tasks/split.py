@@ -11,15 +11,16 @@ Images = NDArray[np.uint8]  # (count, height, width)
 Labels = NDArray[np.int64]  # (count,)
 
 
-def held_out_mask(images: Images, labels: Labels, count: int) -> NDArray[np.bool_]:
+def held_out_mask(images: Images, labels: Labels, count: int, fold: int = 0) -> NDArray[np.bool_]:
     """Choose `count` images, of every class in proportion, in the order of a hash of their pixels.
 
-    Copies of one image of a class stay together, so that none of them is met before it is judged.
+    Copies of one image of a class stay together, so that none of them is met before it is judged. Each `fold` chooses
+    other images: settings chosen on one fold can be judged on another, which took no part in the choice.
     """
     mask = np.zeros(len(images), dtype=bool)
     values, sizes = np.unique(labels, return_counts=True)
     for label, quota in zip(values, _quotas(sizes, count), strict=True):
-        mask[_chosen(images, np.flatnonzero(labels == label), quota)] = True
+        mask[_chosen(images, np.flatnonzero(labels == label), quota, fold)] = True
     return mask
 
 
@@ -33,15 +34,18 @@ def _quotas(sizes: NDArray[np.int64], count: int) -> list[int]:
     return quotas
 
 
-def _chosen(images: Images, places: NDArray[np.int64], quota: int) -> list[int]:
+def _chosen(images: Images, places: NDArray[np.int64], quota: int, fold: int) -> list[int]:
+    """Deal copies of one image, in the order of their hash, to the first fold that still has room for them all."""
     copies: dict[bytes, list[int]] = {}
     for place in places.tolist():
         copies.setdefault(hashlib.blake2b(images[place].tobytes(), digest_size=16).digest(), []).append(place)
-    chosen: list[int] = []
+    folds: list[list[int]] = [[] for _ in range(fold + 1)]
     for digest in sorted(copies):
-        if len(chosen) + len(copies[digest]) <= quota:
-            chosen += copies[digest]
-    return chosen
+        for chosen in folds:
+            if len(chosen) + len(copies[digest]) <= quota:
+                chosen += copies[digest]
+                break
+    return folds[fold]
 
 
 def digest(images: Images, labels: Labels) -> str:

@@ -247,3 +247,17 @@ def test_copies_of_an_image_stay_together_whatever_their_order():
     order = rng.permutation(200)
     shuffled = held_out_mask(images[order], labels[order], 40)
     assert {image.tobytes() for image in images[order][shuffled]} == held
+
+
+def test_folds_hold_out_other_images():
+    whole = set(range(1797))
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    folds = [
+        set(np.flatnonzero(held_out_mask(loaded.images.astype(np.uint8), loaded.target.astype(np.int64), 500, fold)))
+        for fold in range(3)
+    ]
+    assert all(len(fold) == 500 and fold < whole for fold in folds)
+    assert not (folds[0] & folds[1] or folds[0] & folds[2] or folds[1] & folds[2])
+    assert digits(fold=1).describe()["fold"] == 1

@@ -108,6 +108,15 @@ def test_published_parts_are_kept(tmp_path):
     task = idx_images(tmp_path)
     assert (len(task.train), len(task.held_out)) == (70, 30)
     assert task.describe()["split"] == "as published"
+    with pytest.raises(RuleError) as caught:
+        task_from(f"idx({tmp_path}, fold=1)")
+    assert _id(caught) == "fold-of-published-split"
+
+
+def test_folds_hold_out_other_images(tmp_path):
+    _write(tmp_path, 100)
+    held_out = [idx_images(tmp_path, fold=fold).held_out.x.numpy().tobytes() for fold in range(5)]
+    assert len(set(held_out)) == 5
 
 
 def test_the_split_depends_on_images_alone(tmp_path):
