@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,12 @@ settings.load_profile("rulec")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the expected texts instead of comparing")
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time() -> None:
+    if "torch" in sys.modules:  # the front end is tested without it
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture
