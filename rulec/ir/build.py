@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from rulec.ir.differentiate import NoDerivative, differentiate
 from rulec.ir.graph import (
     Block,
+    Law,
     Op,
     Program,
     Repeat,
     Write,
     constant,
-    map_blocks,
     pointwise,
     reduce,
     walk_ops,
@@ -23,7 +23,7 @@ from rulec.ir.passes.pullback import pull_back_activations
 from rulec.ir.verifier import verify
 from rulec.semantics import messages
 from rulec.semantics import typed as t
-from rulec.semantics.expressions import neuron_side
+from rulec.semantics.indices import neuron_side
 from rulec.semantics.scope import Scope
 from rulec.source import Diagnostics, RuleError
 
@@ -41,8 +41,17 @@ def build(rule: t.Rule) -> Program:
     """Return the program of a rule. Raises `RuleError` where a derivative does not exist."""
     context = _Program(rule)
     blocks = tuple(_build_any(b, context) for b in rule.blocks)
-    blocks = map_blocks(blocks, pull_back_activations)
-    return verify(Program(rule.name, rule.options, rule.extents, rule.genome, rule.nets, rule.states, blocks))
+    laws = tuple(_build_law(law, context) for law in rule.laws)
+    program = Program(rule.name, rule.options, rule.extents, rule.genome, rule.nets, rule.states, blocks, laws)
+    return verify(pull_back_activations(program))
+
+
+def _build_law(law: t.Law, context: _Program) -> Law:
+    """Build both sides as an update would, which sees what a law sees."""
+    kind = "parameters" if context.rule.acts_on_parameters else "update"
+    builder = _BlockBuilder(t.Block(kind, (), law.span), context)
+    left, right = (builder.expression(side, statistic=False) for side in (law.left, law.right))
+    return Law(law.name, law.relation, left, right, law.span)
 
 
 def _build_any(block: t.Block | t.Repeat, context: _Program) -> Block | Repeat:
@@ -276,7 +285,11 @@ class _BlockBuilder:
         )
 
     def _grad(self, node: t.Grad, statistic: bool) -> Op:
-        return Op("grad", (), (("name", node.name),), frozenset("p"), node.span)
+        args = (self.expression(node.value, True),) if node.axes != frozenset("p") else ()
+        return Op("grad", args, (("name", node.name),), node.axes, node.span)
+
+    def _change(self, node: t.Change, statistic: bool) -> Op:
+        return Op("change", (), (("name", node.name),), node.axes, node.span)
 
     def _stop(self, node: t.Stop, statistic: bool) -> Op:
         argument = self.expression(node.argument, statistic)

@@ -7,6 +7,7 @@ letters `i` and `j` mean the neurons of the two sides of whatever connection the
 | op | arguments | attributes | value |
 |---|---|---|---|
 | constant | | value | a number |
+| array | | indices, values | numbers along declared indices, nested tuples with the first index outermost |
 | genome | | name, indices | a genome entry; indices are letters or fixed components |
 | state | | name, side, indices | a state before the block (or, for sweeps, as it stands when the neuron is reached) |
 | input, target, prediction | | letter | data of the task |
@@ -26,19 +27,21 @@ letters `i` and `j` mean the neurons of the two sides of whatever connection the
 | net | features | name, index, features | a multilayer perceptron over its inputs |
 | solve | matrix, right | row, column | a linear system |
 | stop | a | | the value, without derivative |
-| grad | | name | gradient of the mean loss through the network's own forward pass |
+| grad | value? | name | gradient of the mean loss through the network's own forward pass; in a law, of the value, with respect to a state |
+| change | | name | in a law: what the step adds to a state |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
 from rulec.semantics.typed import Axes, GenomeEntry, Net, OptionValue, State, ordered
 from rulec.source import Span
 
 Attribute = Any
+Nested = Union[float, tuple["Nested", ...]]  # a number, or an array as tuples of tuples
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,15 @@ Operand = Union[Op, float, int]
 
 def constant(value: float, span: Span | None = None) -> Op:
     return Op("constant", (), (("value", float(value)),), frozenset(), span)
+
+
+def array(indices: Iterable[str], values: Nested, span: Span | None = None) -> Op:
+    """Return numbers along declared indices; without indices, a constant."""
+    names = tuple(indices)
+    if not names:
+        assert isinstance(values, float)
+        return constant(values, span)
+    return Op("array", (), (("indices", names), ("values", values)), frozenset(names), span)
 
 
 def is_constant(op: Op, value: float | None = None) -> bool:
@@ -228,6 +240,17 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class Law:
+    """What must hold after every step: synapses are read as they were before it, neurons as the update saw them."""
+
+    name: str
+    relation: str  # == <= >= < >
+    left: Op
+    right: Op
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Program:
     """A rule, ready to be run on any network."""
 
@@ -238,6 +261,7 @@ class Program:
     nets: tuple[Net, ...]
     states: tuple[State, ...]
     blocks: tuple[Block | Repeat, ...]
+    laws: tuple[Law, ...] = ()
 
     def state(self, name: str) -> State:
         return next(state for state in self.states if state.name == name)
@@ -258,6 +282,11 @@ def walk_blocks(blocks: Iterable[Block | Repeat]) -> Iterator[Block]:
 
 def map_blocks(blocks: Iterable[Block | Repeat], change: Callable[[Block], Block]) -> tuple[Block | Repeat, ...]:
     return tuple(Repeat(b.count, map_blocks(b.body, change)) if isinstance(b, Repeat) else change(b) for b in blocks)
+
+
+def change_blocks(program: Program, change: Callable[[Block], Block]) -> Program:
+    """Return the program with every block changed: what most passes do."""
+    return replace(program, blocks=map_blocks(program.blocks, change))
 
 
 def walk_ops(roots: Iterable[Op], stop: Container[int] = ()) -> Iterator[Op]:

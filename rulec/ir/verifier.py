@@ -23,6 +23,7 @@ ARITHMETIC = {
 
 _ATTRIBUTES = {
     "constant": {"value"},
+    "array": {"indices", "values"},
     "genome": {"name", "indices"},
     "state": {"name", "side", "indices"},
     "input": {"letter"},
@@ -46,6 +47,7 @@ _ATTRIBUTES = {
     "solve": {"row", "column"},
     "stop": set(),
     "grad": {"name"},
+    "change": {"name"},
 }
 
 
@@ -59,6 +61,8 @@ def verify(program: Program) -> Program:
         for op in walk_ops([w.value for w in block.writes]):
             _verify_op(op, program)
         _verify_writes(block, program)
+    for op in walk_ops([side for law in program.laws for side in (law.left, law.right)]):
+        _verify_op(op, program)
     return program
 
 

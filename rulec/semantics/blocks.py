@@ -11,9 +11,11 @@ from rulec.semantics import messages
 from rulec.semantics import typed as t
 from rulec.semantics.constants import evaluate_count
 from rulec.semantics.declarations import chosen
-from rulec.semantics.expressions import apply, check_expression, check_letters, check_state
+from rulec.semantics.expressions import check_expression
+from rulec.semantics.indices import check_letters
 from rulec.semantics.operators import BUILTIN_INDEXED, BUILTIN_NAMES
 from rulec.semantics.scope import Local, Place, Scope, declaration
+from rulec.semantics.states import check_state
 from rulec.source import Span
 from rulec.syntax import ast
 
@@ -136,7 +138,7 @@ def _check_statement(node: ast.Assign, scope: Scope, place: Place) -> t.Write | 
         before = check_expression(node.target, scope, place)
         if before is None:
             return None
-        value = apply(_OPERATORS[node.operator], node.span, before, value)
+        value = t.apply(_OPERATORS[node.operator], node.span, before, value)
     return t.Write(target.kind, target.name, target.side, target.indices, 0, value, node.span)
 
 
@@ -234,7 +236,7 @@ def _may_write(state: t.State, reference: t.StateRef, place: Place) -> bool:
 def _write_local(node: ast.Assign, target: _Target, value: t.Expr | None, scope: Scope, place: Place) -> t.Write | None:
     if node.operator != "=" and value is not None:
         before = check_expression(node.target, scope, place)
-        value = None if before is None else apply(_OPERATORS[node.operator], node.span, before, value)
+        value = None if before is None else t.apply(_OPERATORS[node.operator], node.span, before, value)
     if isinstance(node.target, ast.Indexed) and value is not None and not _fits(node.target, value, scope):
         value = None
     known = place.locals.get(target.name)

@@ -10,7 +10,8 @@ from typing import TypeVar, cast
 from rulec.semantics import messages
 from rulec.semantics import typed as t
 from rulec.semantics.constants import evaluate, evaluate_count, evaluate_number, option_value
-from rulec.semantics.expressions import check_expression, known_index
+from rulec.semantics.expressions import check_expression
+from rulec.semantics.indices import known_index
 from rulec.semantics.operators import (
     ACTIVATIONS,
     BUILTIN_INDEXED,

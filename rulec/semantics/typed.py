@@ -91,6 +91,12 @@ class Apply(Expr):
     arguments: tuple[Expr, ...]
 
 
+def apply(operator: str, span: Span, *arguments: Expr) -> Apply:
+    """Return the operator applied; it varies with whatever its arguments vary with."""
+    axes = NOTHING.union(*(a.axes for a in arguments))
+    return Apply(axes, span, operator, arguments)
+
+
 @dataclass(frozen=True)
 class Activation(Expr):
     """The layer's own activation (`order` 0) or its derivatives, for the neurons of `side`."""

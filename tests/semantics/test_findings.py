@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from rulec.semantics import messages
-from rulec.semantics.check import check_source
-from rulec.source import Source
+from rulec.semantics.check import check_source, load_library
+from rulec.semantics.rules import check_rule
+from rulec.source import Diagnostics, Source
 
 TESTS = Path(__file__).parents[1]
 BAD = {
@@ -105,3 +106,28 @@ def test_a_local_name_of_another_block_is_explained():
     (found,) = check_source(Source("plain.rule", text)).errors
     assert found.id == "unknown-name"
     assert found.notes == ("a local name, assigned on line 13: it ends with its block",)
+
+
+def test_an_option_may_name_a_reduction():
+    source = Source(
+        "r.rule",
+        "rule r\n\noption f : max | min = max\n\nneuron\n  x\n\nsynapse\n  b[j] = 0\n\n"
+        "input i\n  x[i] = input[i]\n\nforward i -> j\n  x[j] = f[i](x[i])\n\n"
+        "output j\n  prediction[j] = x[j]\n\nupdate i -> j\n  b[j] += mean[n](x[j])\n",
+    )
+    found = Diagnostics()
+    library = load_library(source, found)
+    rule = check_rule(library.rules["r"], found)
+    assert rule is not None and not found.errors
+    reduction = next(b for b in rule.blocks if b.kind == "forward").body[0].value
+    assert reduction.operator == "max"
+
+
+@pytest.mark.parametrize(
+    ("line", "id"), [("  a = 2\n  x[j] = a[0]", "wrong-index-count"), ("  x[j] = 1", "not-a-reduction")]
+)
+def test_indices_are_never_dropped_in_silence(line: str, id: str):
+    initial = " = normal[j](0, 1)" if id == "not-a-reduction" else ""
+    text = f"rule r\n\nneuron\n  x\n\nsynapse\n  b[j]{initial}\n\ninput i\n  x[i] = input[i]\n\n"
+    text += f"forward i -> j\n{line}\n\noutput j\n  prediction[j] = x[j]\n"
+    assert id in {d.id for d in check_source(Source("r.rule", text)).errors}
