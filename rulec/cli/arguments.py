@@ -18,17 +18,17 @@ def rule_path(text: str) -> Path:
     return shipped if not path.exists() and path.suffix == "" and shipped.is_file() else path
 
 
-def chosen_options(settings: Sequence[str]) -> dict[str, str]:
+def chosen_options(settings: Sequence[str], flag: str = "-o", example: str = "states=4") -> dict[str, str]:
     """Read `-o name=value`s. A malformed or repeated one is a mistake in the command line."""
     options: dict[str, str] = {}
     for setting in settings:
         name, equals, value = (part.strip() for part in setting.partition("="))
-        if not (equals and value and re.fullmatch(r"[A-Za-z_]\w*", name)):
+        if not (equals and value and re.fullmatch(r"([A-Za-z_]\w*\.)?[A-Za-z_]\w*", name)):
             raise typer.BadParameter(
-                f"`{setting}` is not of the form name=value, as in `-o states=4`", param_hint="'-o'"
+                f"`{setting}` is not of the form name=value, as in `{flag} {example}`", param_hint=f"'{flag}'"
             )
         if name in options:
-            raise typer.BadParameter(f"`{name}` is given twice", param_hint="'-o'")
+            raise typer.BadParameter(f"`{name}` is given twice", param_hint=f"'{flag}'")
         options[name] = value
     return options
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rulec.ir.graph import Block, Op, Program, Repeat, letters, walk_ops
+from rulec.ir.graph import Block, Law, Op, Program, Repeat, letters, walk_ops
 from rulec.semantics.typed import State
 
 
@@ -19,6 +19,8 @@ def render_program(program: Program) -> str:
     counter = [0]
     for block in program.blocks:
         lines += _render(block, "  ", counter)
+    for law in program.laws:
+        lines += _render_law(law, "  ", counter)
     return "\n".join(lines) + "\n"
 
 
@@ -40,19 +42,31 @@ def _render(block: Block | Repeat, indent: str, counter: list[int]) -> list[str]
     return [f"{indent}{block.kind}", *render_block(block, indent + "  ", counter)]
 
 
+def _render_law(law: Law, indent: str, counter: list[int]) -> list[str]:
+    names: dict[int, str] = {}
+    lines = [f"{indent}law {law.name}", *_render_ops((law.left, law.right), names, indent + "  ", counter)]
+    return [*lines, f"{indent}  holds {names[id(law.left)]} {law.relation} {names[id(law.right)]}"]
+
+
 def render_block(block: Block, indent: str = "", counter: list[int] | None = None) -> list[str]:
     """Print a block's ops in order, each where it is first needed, then the write that needs it."""
     counter = counter if counter is not None else [0]
     names: dict[int, str] = {}
     lines: list[str] = []
     for write in block.writes:
-        for op in walk_ops([write.value]):
-            if id(op) not in names:
-                names[id(op)] = f"%{counter[0]}"
-                counter[0] += 1
-                lines.append(f"{indent}{names[id(op)]} : {letters(op.axes)} = {_operation(op, names)}")
+        lines += _render_ops((write.value,), names, indent, counter)
         side = f"@{write.side}" if write.side else ""
         lines.append(f"{indent}write {write.name}{side} {names[id(write.value)]}")
+    return lines
+
+
+def _render_ops(roots: tuple[Op, ...], names: dict[int, str], indent: str, counter: list[int]) -> list[str]:
+    lines: list[str] = []
+    for op in walk_ops(roots):
+        if id(op) not in names:
+            names[id(op)] = f"%{counter[0]}"
+            counter[0] += 1
+            lines.append(f"{indent}{names[id(op)]} : {letters(op.axes)} = {_operation(op, names)}")
     return lines
 
 

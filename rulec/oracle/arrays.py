@@ -30,6 +30,13 @@ class Array:
         shape = [self.size(a) if a in self.axes else 1 for a in axes]
         return data.reshape(shape)
 
+    def component(self, axis: str, number: int) -> Array:
+        """Read one component along an axis; an array without the axis is the same everywhere along it."""
+        if axis not in self.axes:
+            return self
+        rest = tuple(a for a in self.axes if a != axis)
+        return Array(rest, np.take(self.data, number, self.axes.index(axis)))
+
     def renamed(self, table: dict[str, str]) -> Array:
         return Array(tuple(table.get(a, a) for a in self.axes), self.data)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rulec.network.graph import Add, Concat, Conv, Flatten, Leaf, Pad, Path, Pool
+from rulec.network.sizes import weighted_shape
 
 Images = Mapping[str, np.ndarray]  # by layer: (n, channels[, height, width], ...)
 
@@ -136,17 +137,9 @@ def _total(parts: list[np.ndarray | None]) -> np.ndarray | None:
 # --- Convolutions as dense maps over places ---------------------------------------------------
 
 
-def out_size(conv: Conv, height: int, width: int) -> tuple[int, int]:
-    reach = [d * (k - 1) + 1 for d, k in zip(conv.dilation, conv.kernel, strict=True)]
-    return (
-        (height + 2 * conv.padding[0] - reach[0]) // conv.stride[0] + 1,
-        (width + 2 * conv.padding[1] - reach[1]) // conv.stride[1] + 1,
-    )
-
-
 def _patches(conv: Conv, height: int, width: int, visit: Callable[[int, int, int, int], None]) -> None:
     """Call `visit(place, cell, y, x)` for every input cell (y, x) that output `place` sees at kernel `cell`."""
-    rows, columns = out_size(conv, height, width)
+    _, rows, columns = weighted_shape(conv, (conv.inputs, height, width))
     for place in range(rows * columns):
         r, c = divmod(place, columns)
         for cell in range(conv.kernel[0] * conv.kernel[1]):
@@ -160,7 +153,7 @@ def _patches(conv: Conv, height: int, width: int, visit: Callable[[int, int, int
 def unfold(conv: Conv, image: np.ndarray) -> np.ndarray:
     """(n, channels, height, width, ...) to (n, places, channels * kernel, ...)."""
     n, channels, height, width, *rest = image.shape
-    rows, columns = out_size(conv, height, width)
+    _, rows, columns = weighted_shape(conv, (channels, height, width))
     out = np.zeros((n, rows * columns, channels, conv.kernel[0] * conv.kernel[1], *rest))
 
     def visit(place: int, cell: int, y: int, x: int) -> None:

@@ -21,7 +21,8 @@ def _render_one(diagnostic: Diagnostic) -> str:
     if diagnostic.span is not None:
         excerpt, margin = _excerpt(diagnostic.span, diagnostic.label)
         lines += excerpt
-    lines += [f"{margin} = note: {note}" for note in diagnostic.notes]
+    indent = f"\n{margin}         "
+    lines += [f"{margin} = note: {note.replace(chr(10), indent)}" for note in diagnostic.notes]
     if diagnostic.help:
         lines.append(f"{margin} = help: {diagnostic.help}")
     return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Exact mathematics about rules: the only place that knows sympy."""
