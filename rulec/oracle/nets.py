@@ -15,7 +15,11 @@ def _net(frame: Frame, op: Op, view: View) -> Array:
     axes = union(*columns)
     hidden = np.stack(np.broadcast_arrays(*(c.spread(axes) for c in columns)), axis=-1)
     for layer in range(len(net.sizes) - 1):
-        hidden = hidden @ frame.genome[f"{net.name}.{layer}.weight"] + frame.genome[f"{net.name}.{layer}.bias"]
+        weight, bias = (frame.genome[f"{net.name}.{layer}.{part}"] for part in ("weight", "bias"))
+        if net.per_layer:
+            number = frame.connection_number(view)
+            weight, bias = weight[number], bias[number]
+        hidden = hidden @ weight + bias
         if layer < len(net.sizes) - 2:
             hidden = POINTWISE[net.activation](hidden)
     if isinstance(op["index"], str):

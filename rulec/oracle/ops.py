@@ -32,6 +32,10 @@ def _position(frame: Frame, op: Op, view: View) -> Array:
     return Array((op["index"],), np.arange(frame.count(op["index"], view), dtype=float))
 
 
+def _array(frame: Frame, op: Op, view: View) -> Array:
+    return Array(op["indices"], np.array(op["values"], dtype=float))
+
+
 def _genome(frame: Frame, op: Op, view: View) -> Array:
     entry = next(e for e in frame.program.genome if e.name == op["name"])
     data = frame.genome[entry.name]
@@ -230,6 +234,7 @@ def _solve(frame: Frame, op: Op, view: View) -> Array:
 
 OPS = {
     "constant": _constant,
+    "array": _array,
     "time": _time,
     "extent": _extent,
     "position": _position,

@@ -479,6 +479,28 @@ def bad_net_size(span: Span, value: object) -> Diagnostic:
     )
 
 
+def malformed_locality(span: Span, classes: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "malformed-locality",
+        "this does not say how local an update is",
+        span,
+        "not `locality(STATE) <= CLASS`",
+        notes=(f"classes are {', '.join(f'`{one}`' for one in classes)}, from the most local to the least",),
+        help=f"write it as in `plausible : locality(w) <= {classes[1]}`",
+    )
+
+
+def not_so_local(span: Span, state: str, kind: str, why: str, law: str, allowed: str) -> Diagnostic:
+    return Diagnostic(
+        "not-so-local",
+        f"the update of `{state}` is of class {kind}, and the law `{law}` allows `{allowed}` at most",
+        span,
+        "what makes it so",
+        notes=(why,),
+        help="change what the update reads, or allow more in the law",
+    )
+
+
 def axes_differ(span: Span, left: str, right: str) -> Diagnostic:
     return Diagnostic(
         "law-axes-differ",

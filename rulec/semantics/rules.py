@@ -10,8 +10,8 @@ from rulec.semantics import typed as t
 from rulec.semantics.blocks import Progress, check_blocks, names_read, walk
 from rulec.semantics.constants import check_conditions
 from rulec.semantics.declarations import check_genome, check_index, check_net, check_options, check_states, chosen
-from rulec.semantics.expressions import check_expression
-from rulec.semantics.scope import Place, Scope
+from rulec.semantics.laws import check_bounds, check_laws
+from rulec.semantics.scope import Scope
 from rulec.source import Diagnostic, Diagnostics
 from rulec.syntax import ast
 
@@ -35,11 +35,11 @@ def check_rule(
         check_net(net, scope)
     _check_declarations(sections, _acts_on_parameters(sections) and not progress.skip_bare, scope)
     blocks = check_blocks(tuple(s for s in sections if isinstance(s, (ast.Block, ast.Repeat))), scope, progress)
-    laws = _check_laws([law for s in sections if isinstance(s, ast.Laws) for law in s.laws], scope)
+    laws, bounds = check_laws([law for s in sections if isinstance(s, ast.Laws) for law in s.laws], scope)
     _check_whole(rule, sections, scope, progress)
     if len(found.errors) > before:
         return None
-    return t.Rule(
+    checked = t.Rule(
         rule.name.name,
         rule.doc,
         dict(scope.options),
@@ -51,6 +51,8 @@ def check_rule(
         laws,
         rule.span,
     )
+    check_bounds(checked, bounds, found)
+    return checked if len(found.errors) == before else None
 
 
 class _Lenient(Diagnostics):
@@ -112,29 +114,6 @@ def _own_synapses(sections: list[ast.Node]) -> str:
     states = [e for s in sections if isinstance(s, ast.Synapse) for e in walk(s) if isinstance(e, ast.State)]
     indexed = min((e for e in states if e.indices), key=lambda e: e.span.start, default=None)
     return f"the synapse state `{indexed.name.name}` with indices" if indexed else ""
-
-
-def _check_laws(nodes: list[ast.Law], scope: Scope) -> tuple[t.Law, ...]:
-    laws: dict[str, t.Law] = {}
-    seen: dict[str, ast.Name] = {}
-    for law in nodes:
-        if law.name.name in seen:
-            scope.report(messages.duplicate_name(law.name.span, law.name.name, seen[law.name.name].span))
-            continue
-        seen[law.name.name] = law.name
-        place = Place("law", frozenset("ij"), loss_known=True)
-        left, right = check_expression(law.left, scope, place), check_expression(law.right, scope, place)
-        if left is None or right is None:
-            continue
-        if left.axes and right.axes and left.axes != right.axes:
-            scope.report(messages.axes_differ(law.left.span + law.right.span, _letters(left), _letters(right)))
-            continue
-        laws[law.name.name] = t.Law(law.name.name, law.relation, left, right, law.span)
-    return tuple(laws.values())
-
-
-def _letters(expression: t.Expr) -> str:
-    return "[" + ",".join(t.ordered(expression.axes)) + "]"
 
 
 def _check_whole(rule: ast.Rule, sections: list[ast.Node], scope: Scope, progress: Progress) -> None:

@@ -11,6 +11,7 @@ No text is ever parsed by sympy: names of symbols are only shown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Algebra:
         if isinstance(value, Expr):
             return value
         value = float(value)
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise Unsayable(f"the number {value}")
         return Rational(int(value)) if value.is_integer() and abs(value) < 2**53 else Rational(repr(value))
 
@@ -245,7 +246,7 @@ class _Functions:
         self._algebra = algebra
 
     def __getattr__(self, name: str) -> Callable[..., Expr]:
-        return lambda *arguments: self._algebra.apply(name, *arguments)
+        return lambda *arguments: self._algebra.apply(name, *map(_exactly, arguments))
 
 
 _AT_ZERO = {"tanh": 0, "sin": 0, "cos": 1, "erf": 0}
@@ -336,6 +337,9 @@ def _step(algebra: Algebra, a: Expr) -> Expr:
         return sympy.S.One
     if a.is_nonpositive:
         return sympy.S.Zero
+    application = algebra.applications.get(a)
+    if application is not None and application.function in ("tanh", "erf"):  # they keep the sign
+        return _step(algebra, application.arguments[0])
     return 1 - algebra._application("step", -a) if a.could_extract_minus_sign() else algebra._application("step", a)
 
 
@@ -347,7 +351,9 @@ def _sigmoid(algebra: Algebra, a: Expr) -> Expr:
     a = sympy.expand(a)
     if a == 0:
         return Rational(1, 2)
-    return 1 - algebra._application("sigmoid", -a) if a.could_extract_minus_sign() else algebra._application("sigmoid", a)
+    return (
+        1 - algebra._application("sigmoid", -a) if a.could_extract_minus_sign() else algebra._application("sigmoid", a)
+    )
 
 
 def _is_zero(algebra: Algebra, a: Expr) -> Expr:
@@ -412,7 +418,7 @@ _SPECIAL: dict[str, Callable[..., Expr]] = {
     "greater_equal": lambda algebra, a, b: _at_least(algebra, a - b),
     "equal": lambda algebra, a, b: _is_zero(algebra, a - b),
     "not_equal": lambda algebra, a, b: 1 - _is_zero(algebra, a - b),
-    "not": lambda algebra, a: _is_zero(algebra, a),
+    "not": _is_zero,
     "min": lambda algebra, a, b: a - _relu(algebra, a - b),
     "max": lambda algebra, a, b: a + _relu(algebra, b - a),
 }

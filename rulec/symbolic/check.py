@@ -36,7 +36,7 @@ def _judged(program: Program, seconds: float | None) -> dict[str, tuple[str, lis
     from rulec.symbolic.laws import SECONDS, prove_laws  # sympy is half a second, and most files are known
     from rulec.symbolic.rendering import render_verdict
 
-    found = {
+    found: dict[str, tuple[str, list[str]]] = {
         proof.law.name: (proof.verdict.kind, render_verdict(proof.verdict, program))
         for proof in prove_laws(program, seconds=SECONDS if seconds is None else seconds)
     }

@@ -8,8 +8,9 @@ who test a learned rule this way.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -18,10 +19,10 @@ from rulec.network.graph import Network
 from rulec.symbolic import messages
 from rulec.symbolic.fields import Exact, Field, Floats, Numbers
 from rulec.symbolic.inputs import Given, random_inputs, symbolic_inputs
-from rulec.symbolic.laws import SECONDS, generality, setting_of, settings_for
+from rulec.symbolic.laws import SECONDS, Setting, generality, settings_for
 from rulec.symbolic.networks import chain
 from rulec.symbolic.step import Inputs, Step
-from rulec.symbolic.verdict import Claim, Verdict, decide, prove_all
+from rulec.symbolic.verdict import Claim, Trial, Verdict, decide, prove_all
 
 # Two outputs make rotations possible in the last layer, too.
 NETWORKS: tuple[Network, ...] = (chain(2, 2, 1), chain(2, 2, 2))
@@ -48,10 +49,10 @@ def prove_conservative(
     return Curl(verdict, max(largest), time.perf_counter() - start)
 
 
-def _moving(program: Program, network: Network, inputs: Inputs) -> list[str]:
+def _moving(program: Program, inputs: Inputs) -> list[str]:
     """Return the state entries that the update writes."""
     written = {w.name for b in walk_blocks(program.blocks) if b.kind == "update" for w in b.writes}
-    return [key for key in inputs.state if key.split(".")[0] in written]
+    return [key for key in inputs.state if key.partition(".")[0] in written]
 
 
 def _updates(over: Field, program: Program, network: Network, loss: str, inputs: Inputs, keys: list[str]) -> Numbers:
@@ -84,49 +85,42 @@ def _claims(jacobian: Numbers, names: list[str], scale: float = 1.0) -> list[Cla
 
 def _proofs(program: Program, given: Given | None) -> Iterator[Callable[[], str]]:
     for network in NETWORKS:
-
-        def prove(network: Network = network) -> str:
-            exact = Exact()
-            inputs = symbolic_inputs(exact, program, network, given)
-            keys = _moving(program, network, inputs)
-            updates = _updates(exact, program, network, "generic", inputs, keys)
-            places = np.concatenate([inputs.state[key].reshape(-1) for key in keys])
-            jacobian = np.array([[exact.algebra.derivative(u, s) for s in places] for u in updates], object)
-            count = prove_all(exact, _claims(jacobian, _names(inputs, keys)))
-            return f"{generality(program, network)}: {count} pairs of mixed derivatives are equal"
-
-        yield prove
+        yield partial(_prove, program, given, network)
 
 
-def _trials(
-    program: Program, given: Given | None, seed: int, largest: list[float]
-) -> Iterator[Callable[[], tuple[Sequence[Claim], Mapping[str, str], Inputs]]]:
-    for number, (network, activation, loss, steps) in enumerate(settings_for(program, NETWORKS)):
-
-        def attempt(
-            network: Network = network, activation: str = activation, loss: str = loss, steps: int = steps,
-            number: int = number,
-        ) -> tuple[Sequence[Claim], Mapping[str, str], Inputs]:  # fmt: skip
-            over = Floats(activation)
-            inputs = random_inputs(over, program, network, np.random.default_rng([seed, number]), steps, given)
-            keys = _moving(program, network, inputs)
-            jacobian = _jacobian(over, program, network, loss, inputs, keys)
-            values = jacobian.astype(float)
-            size = float(np.linalg.norm(values))
-            if not np.isfinite(size) or size == 0.0:
-                return [], {}, inputs
-            largest.append(float(np.linalg.norm(values - values.T)) / size)
-            scale = float(np.abs(values).max())
-            claims = _claims(jacobian, _names(inputs, keys), scale)
-            worst = max(claims, key=lambda c: abs(c.left - c.right), default=None)
-            return [] if worst is None else [worst], setting_of(program, network, activation, loss), inputs
-
-        yield attempt
+def _prove(program: Program, given: Given | None, network: Network) -> str:
+    exact = Exact()
+    inputs = symbolic_inputs(exact, program, network, given)
+    keys = _moving(program, inputs)
+    updates = _updates(exact, program, network, "generic", inputs, keys)
+    places = np.concatenate([inputs.state[key].reshape(-1) for key in keys])
+    jacobian = np.array([[exact.algebra.derivative(u, s) for s in places] for u in updates], object)
+    count = prove_all(exact, _claims(jacobian, _names(inputs, keys)))
+    return f"{generality(program, network)}: {count} pairs of mixed derivatives are equal"
 
 
-def _jacobian(
-    over: Floats, program: Program, network: Network, loss: str, inputs: Inputs, keys: list[str]
-) -> Numbers:
+def _trials(program: Program, given: Given | None, seed: int, found: list[float]) -> Iterator[Callable[[], Trial]]:
+    for number, setting in enumerate(settings_for(program, NETWORKS)):
+        yield partial(_try, program, given, setting, [seed, number], found)
+
+
+def _try(program: Program, given: Given | None, setting: Setting, seed: list[int], found: list[float]) -> Trial:
+    """Try one setting; its antisymmetry is added to `found`."""
+    over = Floats(setting.activation)
+    inputs = random_inputs(over, program, setting.network, np.random.default_rng(seed), setting.steps, given)
+    keys = _moving(program, inputs)
+    jacobian = _jacobian(over, program, setting.network, setting.loss, inputs, keys)
+    values = jacobian.astype(float)
+    size = float(np.linalg.norm(values))
+    if not np.isfinite(size) or size == 0.0:
+        return Trial((), {}, inputs)
+    found.append(float(np.linalg.norm(values - values.T)) / size)
+    claims = _claims(jacobian, _names(inputs, keys), float(np.abs(values).max()))
+    worst = max(claims, key=lambda c: abs(c.left - c.right), default=None)
+    return Trial(() if worst is None else (worst,), setting.shown(program), inputs)
+
+
+def _jacobian(over: Floats, program: Program, network: Network, loss: str, inputs: Inputs, keys: list[str]) -> Numbers:
     columns = []
     for key in keys:
         for place in np.ndindex(inputs.state[key].shape):

@@ -11,12 +11,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from rulec.ir.graph import Program
-from rulec.network.graph import Network
 from rulec.ir.initial import initial_array
+from rulec.network.graph import Network
 from rulec.semantics import typed as t
 from rulec.symbolic import messages
 from rulec.symbolic.fields import Exact, Field, Floats, Numbers
@@ -31,9 +32,9 @@ from rulec.symbolic.inputs import (
     state_shapes,
     symbols,
 )
-from rulec.symbolic.laws import SECONDS, generality, networks_for, setting_of, settings_for
+from rulec.symbolic.laws import SECONDS, Setting, generality, networks_for, settings_for
 from rulec.symbolic.step import Inputs, State, Step
-from rulec.symbolic.verdict import Claim, Verdict, claims_between, decide, prove_all
+from rulec.symbolic.verdict import Claim, Trial, Verdict, claims_between, decide, prove_all
 
 Fresh = Callable[[str, tuple[int, ...], t.Domain | None], Numbers]
 
@@ -171,7 +172,7 @@ class _Pair:
 
     def match_of(self, key: str) -> Match | None:
         """Return what was said of a state entry of the first rule, if anything was."""
-        return next((m for m in self.matches if m.left == key.split(".")[0] and isinstance(m.right, str)), None)
+        return next((m for m in self.matches if m.left == _state_of(key) and isinstance(m.right, str)), None)
 
     def seen_as(self, key: str, value: Numbers) -> Numbers:
         """Return a state of the second rule as the first one has it: a component, a sign; more components all get it."""
@@ -193,10 +194,17 @@ def _put(value: Numbers, match: Match, source: Numbers, trailing: int) -> Number
     return np.broadcast_to(match.sign * source, value.shape).copy()
 
 
+def _state_of(key: str) -> str:
+    """Return the state of an entry such as `w.c1`."""
+    return key.partition(".")[0]
+
+
 def _component(step: Step, name: str, layer: str, components: tuple[int, ...]) -> Numbers:
     """Return a neuron state at the end of a step: (batch, neurons), or with its declared indices behind."""
     value = step.neurons[(name, layer)].spread(("n", "j", *step.program.state(name).indices))
-    return np.asarray(value[(..., *components)] if components else value, object)
+    for component in components:
+        value = np.asarray(value[:, :, component], object)
+    return value
 
 
 # --- Running both ----------------------------------------------------------------------------
@@ -224,12 +232,14 @@ class _Run:
         ]
 
     def _start(self, program: Program, key: str) -> Numbers:
-        state = next((s for s in program.states if s.name == key.split(".")[0]), None)
+        state = next((s for s in program.states if s.name == _state_of(key)), None)
         shape = self.shapes[0 if program is self.pair.first else 1][key]
         if state is None or is_sampled(state.initial):
             return self.fresh(f"{program.name}.{key}", shape, None)
         lead = initial_array(state.initial, shape[: len(state.shape)])
-        return number_array(self.over, np.broadcast_to(lead.reshape(*lead.shape, *[1] * (len(shape) - lead.ndim)), shape))
+        return number_array(
+            self.over, np.broadcast_to(lead.reshape(*lead.shape, *[1] * (len(shape) - lead.ndim)), shape)
+        )
 
     def meet(self, number: int) -> None:
         """Let corresponding states start the step equal: at any numbers, or where the second rule has come to."""
@@ -309,35 +319,29 @@ class _Run:
 
 def _proofs(pair: _Pair, networks: Sequence[Network] | None) -> Iterator[Callable[[], str]]:
     for network in networks_for(pair.first, networks):
-
-        def prove(network: Network = network) -> str:
-            exact = Exact()
-
-            def fresh(name: str, shape: tuple[int, ...], domain: t.Domain | None) -> Numbers:
-                return symbols(exact, name, shape, is_positive(domain))
-
-            run = _Run(pair, exact, network, "generic", fresh, arbitrary=True)
-            count = sum(prove_all(exact, run.step(number)) for number in (1, 2))
-            return f"{generality(pair.first, network)}: {count} equations hold in steps 1 and 2"
-
-        yield prove
+        yield partial(_prove, pair, network)
 
 
-def _trials(
-    pair: _Pair, networks: Sequence[Network] | None, seed: int
-) -> Iterator[Callable[[], tuple[Sequence[Claim], Mapping[str, str], Inputs]]]:
-    for place, (network, activation, loss, _) in enumerate(settings_for(pair.first, networks)):
+def _prove(pair: _Pair, network: Network) -> str:
+    exact = Exact()
 
-        def attempt(
-            network: Network = network, activation: str = activation, loss: str = loss, place: int = place
-        ) -> tuple[Sequence[Claim], Mapping[str, str], Inputs]:
-            rng = np.random.default_rng([seed, place])
-            run = _Run(
-                pair, Floats(activation), network, loss, lambda name, shape, domain: draw(rng, shape, domain), False
-            )
-            setting = setting_of(pair.first, network, activation, loss)
-            first = run.step(1)
-            inputs = run.inputs
-            return [*first, *run.step(2)], setting, inputs
+    def fresh(name: str, shape: tuple[int, ...], domain: t.Domain | None) -> Numbers:
+        return symbols(exact, name, shape, is_positive(domain))
 
-        yield attempt
+    run = _Run(pair, exact, network, "generic", fresh, arbitrary=True)
+    count = sum(prove_all(exact, run.step(number)) for number in (1, 2))
+    return f"{generality(pair.first, network)}: {count} equations hold in steps 1 and 2"
+
+
+def _trials(pair: _Pair, networks: Sequence[Network] | None, seed: int) -> Iterator[Callable[[], Trial]]:
+    for place, setting in enumerate(settings_for(pair.first, networks)):
+        yield partial(_try, pair, setting, [seed, place])
+
+
+def _try(pair: _Pair, setting: Setting, seed: list[int]) -> Trial:
+    rng = np.random.default_rng(seed)
+    over, fresh = Floats(setting.activation), lambda name, shape, domain: draw(rng, shape, domain)
+    run = _Run(pair, over, setting.network, setting.loss, fresh, arbitrary=False)
+    first = run.step(1)
+    inputs = run.inputs
+    return Trial([*first, *run.step(2)], setting.shown(pair.first), inputs)

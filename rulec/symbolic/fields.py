@@ -141,7 +141,7 @@ class Floats:
 
     def slope(self, activation: str, order: int, z: Numbers) -> Numbers:
         known = (SLOPES, CURVATURES)[order - 1][self._named(activation)]
-        return elementwise(lambda v: float(known(np.float64(v))), z)
+        return elementwise(lambda v: float(known(np.asarray(v, float))), z)
 
     def loss(self, kind: str, prediction: Numbers, target: Numbers) -> Numbers:
         return _mse(prediction, target) if kind == "mse" else _cross_entropy(self, prediction, target)

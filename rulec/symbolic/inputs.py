@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from rulec.ir.graph import Program
-from rulec.network.graph import Network
 from rulec.ir.initial import initial_array
+from rulec.network.graph import Network
 from rulec.semantics import typed as t
 from rulec.symbolic.fields import Exact, Field, Number, Numbers
 from rulec.symbolic.step import Inputs, State, Step
@@ -26,7 +26,8 @@ def genome_shapes(program: Program, network: Network) -> dict[str, tuple[int, ..
         shapes[entry.name] = (*lead, *own) if entry.per_layer else own
     for net in program.nets:
         for k, (a, b) in enumerate(zip(net.sizes, net.sizes[1:], strict=False)):
-            shapes[f"{net.name}.{k}.weight"], shapes[f"{net.name}.{k}.bias"] = (a, b), (b,)
+            own = lead if net.per_layer else ()
+            shapes[f"{net.name}.{k}.weight"], shapes[f"{net.name}.{k}.bias"] = (*own, a, b), (*own, b)
     return shapes
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from rulec.symbolic.algebra import GENERIC
 from rulec.symbolic.fields import Exact, Floats
 from rulec.symbolic.inputs import Given, random_inputs, symbolic_inputs
 from rulec.symbolic.networks import PROVING, chain
-from rulec.symbolic.step import Inputs, Step
-from rulec.symbolic.verdict import Claim, Verdict, claims_between, decide, prove_all
+from rulec.symbolic.step import Step
+from rulec.symbolic.verdict import Claim, Trial, Verdict, claims_between, decide, prove_all
 
 SECONDS = 20.0
 LOSSES = ("mse", "cross_entropy")
@@ -75,51 +76,53 @@ def _proofs(
     program: Program, law: Law, given: Given | None, networks: Sequence[Network] | None
 ) -> Iterator[Callable[[], str]]:
     for network in networks_for(program, networks):
+        yield partial(_prove, program, law, given, network)
 
-        def prove(network: Network = network) -> str:
-            exact = Exact()
-            step = Step(exact, program, network, "generic", symbolic_inputs(exact, program, network, given))
-            count = prove_all(exact, _claims(step, law))
-            kind = "equations" if law.relation == "==" else "inequalities"
-            return f"{generality(program, network)}: {count} {kind} hold"
 
-        yield prove
+def _prove(program: Program, law: Law, given: Given | None, network: Network) -> str:
+    exact = Exact()
+    step = Step(exact, program, network, "generic", symbolic_inputs(exact, program, network, given))
+    count = prove_all(exact, _claims(step, law))
+    kind = "equations" if law.relation == "==" else "inequalities"
+    return f"{generality(program, network)}: {count} {kind} hold"
 
 
 def _trials(
     program: Program, law: Law, given: Given | None, networks: Sequence[Network] | None, seed: int
-) -> Iterator[Callable[[], tuple[Sequence[Claim], Mapping[str, str], Inputs]]]:
-    for number, (network, activation, loss, steps) in enumerate(settings_for(program, networks)):
-
-        def attempt(
-            network: Network = network,
-            over: Floats = Floats(activation),
-            loss: str = loss,
-            steps: int = steps,
-            number: int = number,
-            setting: dict[str, str] = setting_of(program, network, activation, loss),
-        ) -> tuple[Sequence[Claim], Mapping[str, str], Inputs]:
-            rng = np.random.default_rng([seed, number])
-            inputs = random_inputs(over, program, network, rng, steps, given)
-            return _claims(Step(over, program, network, loss, inputs), law), setting, inputs
-
-        yield attempt
+) -> Iterator[Callable[[], Trial]]:
+    for number, setting in enumerate(settings_for(program, networks)):
+        yield partial(_try, program, law, given, setting, [seed, number])
 
 
-def settings_for(
-    program: Program, networks: Sequence[Network] | None = None
-) -> Iterator[tuple[Network, str, str, int]]:
-    """Yield what a claim is tried on: a network, an activation, a loss, and how many steps lead to the state."""
+def _try(program: Program, law: Law, given: Given | None, setting: Setting, seed: list[int]) -> Trial:
+    over = Floats(setting.activation)
+    rng = np.random.default_rng(seed)
+    inputs = random_inputs(over, program, setting.network, rng, setting.steps, given)
+    step = Step(over, program, setting.network, setting.loss, inputs)
+    return Trial(_claims(step, law), setting.shown(program), inputs)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a claim is tried on; `steps` of the rule lead to the state. `activation` stands for a generic one."""
+
+    network: Network
+    activation: str
+    loss: str
+    steps: int
+
+    def shown(self, program: Program) -> dict[str, str]:
+        if program.acts_on_parameters:
+            return {}
+        named = {layer.activation for layer in self.network.layers[1:-1]} - {GENERIC}
+        activation = "/".join(sorted(named)) or self.activation
+        return {"network": self.network.spec, "activation": activation, "loss": self.loss}
+
+
+def settings_for(program: Program, networks: Sequence[Network] | None = None) -> Iterator[Setting]:
     for steps in (0, 2):
         for network in networks_for(program, networks):
             for activation in ACTIVATIONS:
                 for loss in LOSSES:
                     if loss == "mse" or network.output.shape[0] > 1:
-                        yield network, activation, loss, steps
-
-
-def setting_of(program: Program, network: Network, activation: str, loss: str) -> dict[str, str]:
-    if program.acts_on_parameters:
-        return {}
-    named = {layer.activation for layer in network.layers[1:-1]} - {GENERIC}
-    return {"network": network.spec, "activation": "/".join(sorted(named)) or activation, "loss": loss}
+                        yield Setting(network, activation, loss, steps)

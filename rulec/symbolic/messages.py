@@ -14,7 +14,9 @@ def malformed_match(text: str) -> RuleError:
     return fail(
         "malformed-match",
         f"`{text}` does not say what corresponds",
-        notes=("a match is NAME=NAME, with components in brackets, a minus sign or a number on the right where needed",),
+        notes=(
+            "a match is NAME=NAME, with components in brackets, a minus sign or a number on the right where needed",
+        ),
         help="write it as in `--map a[0]=x,synapse_gain=-lr`",
     )
 

@@ -14,10 +14,10 @@ from functools import reduce as fold
 import numpy as np
 
 from rulec.ir.graph import Block, Law, Op, Program
+from rulec.ir.initial import initial_array
 from rulec.ir.signals import clamped_states, crosses, schedule
 from rulec.network.graph import Connection, Layer, Network
 from rulec.oracle.arrays import Array, combine, union
-from rulec.ir.initial import initial_array
 from rulec.symbolic.fields import Field, Number, Numbers
 
 State = dict[str, Numbers]
@@ -155,12 +155,12 @@ class Step:
         for write in block.writes:
             indices = self.program.state(write.name).indices
             if "," in write.side:
-                views = [(c.name, _View(connection=c), ("i", "j")) for c in self.network.weighted]
+                views = {c.name: _View(connection=c) for c in self.network.weighted}
             else:
-                views = [(c.name, _View(c, write.side), (write.side,)) for c in self._layers_with_weights()]
-            for place, view, sides in views:
+                views = {layer.name: _View(layer, write.side) for layer in self._layers_with_weights()}
+            for place, view in views.items():
                 key = f"{write.name}.{place}"
-                value = self._value(write.value, view).spread((*indices, *sides))
+                value = self._value(write.value, view).spread((*indices, *sorted(write.side.split(","))))
                 new[key] = np.broadcast_to(value, self.state[key].shape).copy()
         self.state.update(new)
 
@@ -277,7 +277,7 @@ class Step:
         return self._scalar(op["value"])
 
     def _op_array(self, op: Op, view: _View) -> Array:
-        return Array(op["indices"], self._numbers(np.reshape(op["values"], op["shape"])))
+        return Array(op["indices"], self._numbers(np.array(op["values"], float)))
 
     def _op_time(self, op: Op, view: _View) -> Array:
         return Array((), np.array(self.inputs.time, object))
@@ -287,7 +287,9 @@ class Step:
         if next(e for e in self.program.genome if e.name == op["name"]).per_layer:
             data = data[self._connection_number(view)]
         place = tuple(i if isinstance(i, int) else slice(None) for i in op["indices"])
-        return Array(tuple(i for i in op["indices"] if isinstance(i, str)), np.asarray(np.asarray(data, object)[place], object))
+        return Array(
+            tuple(i for i in op["indices"] if isinstance(i, str)), np.asarray(np.asarray(data, object)[place], object)
+        )
 
     def _connection_number(self, view: _View) -> int:
         if view.connection is not None:
@@ -452,6 +454,9 @@ class Step:
         net = next(n for n in self.program.nets if n.name == op["name"])
         for layer in range(len(net.sizes) - 1):
             weight, bias = (self.inputs.genome[f"{net.name}.{layer}.{part}"] for part in ("weight", "bias"))
+            if net.per_layer:
+                number = self._connection_number(view)
+                weight, bias = weight[number], bias[number]
             hidden = (hidden[..., None] * weight).sum(axis=-2) + bias
             if layer < len(net.sizes) - 2:
                 hidden = self.over.apply(net.activation, hidden)

@@ -50,24 +50,29 @@ class Verdict:
     counterexample: Counterexample | None = None
 
 
-def decide(
-    proofs: Iterable[Callable[[], str]],
-    trials: Iterable[Callable[[], tuple[Sequence[Claim], Mapping[str, str], Inputs]]],
-    seconds: float,
-) -> Verdict:
+@dataclass(frozen=True)
+class Trial:
+    """Claims between floats, and what they were computed from."""
+
+    claims: Sequence[Claim]
+    setting: Mapping[str, str]
+    inputs: Inputs
+
+
+def decide(proofs: Iterable[Callable[[], str]], trials: Iterable[Callable[[], Trial]], seconds: float) -> Verdict:
     """Look for numbers that refute; if there are none, prove; say `undecided` when that is not possible in time.
 
     Each of `proofs` returns a line about what it showed, or raises `Unproved` or `Unsayable`.
     """
     count, worst = 0, 0.0
-    for trial in trials:
-        claims, setting, inputs = trial()
-        for claim in claims:
+    for attempt in trials:
+        trial = attempt()
+        for claim in trial.claims:
             apart = _violation(claim)
             if apart > TOLERANCE:
-                return Verdict("refuted", counterexample=Counterexample(claim, setting, inputs))
+                return Verdict("refuted", counterexample=Counterexample(claim, trial.setting, trial.inputs))
             worst = max(worst, apart)
-        count += bool(claims)
+        count += bool(trial.claims)
     work: list[str] = []
     try:
         with time_limit(seconds):

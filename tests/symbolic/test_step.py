@@ -63,10 +63,10 @@ def parameters_of(program, network, rng, loss):
         for name in names
         for key, shape in shapes.items()
     }
-    gradient = plain_gradient(
-        network, floats(state), np.asarray(start.x, float), np.asarray(start.y, float), loss
+    gradient = plain_gradient(network, floats(state), np.asarray(start.x, float), np.asarray(start.y, float), loss)
+    return Inputs(
+        start.genome, state, start.x, start.y, 1.0, start.noise, {k: v.astype(object) for k, v in gradient.items()}
     )
-    return Inputs(start.genome, state, start.x, start.y, 1.0, start.noise, {k: v.astype(object) for k, v in gradient.items()})
 
 
 SETTLING = ("predictive_coding", "equilibrium_propagation")  # dozens of rounds: exact values explode
@@ -108,7 +108,10 @@ def drawn(symbolic: Inputs, exact: Exact):
         if symbol.name.startswith("noise"):
             site, _, place = symbol.name.partition("[")
             found.setdefault(site, []).append(tuple(int(k) for k in place.rstrip("]").split(",") if k))
-    return {site: np.zeros(tuple(max(p[k] for p in places) + 1 for k in range(len(places[0])))) for site, places in found.items()}
+    return {
+        site: np.zeros(tuple(max(p[k] for p in places) + 1 for k in range(len(places[0]))))
+        for site, places in found.items()
+    }
 
 
 def function(name: str, *arguments: float) -> float:

@@ -82,7 +82,9 @@ MUTATED_EQUALS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "other", "matches", "right", "wrong", "at"), MUTATED_EQUALS, ids=[f"{m[0]}: {m[4]}" for m in MUTATED_EQUALS]
+    ("name", "other", "matches", "right", "wrong", "at"),
+    MUTATED_EQUALS,
+    ids=[f"{m[0]}: {m[4]}" for m in MUTATED_EQUALS],
 )
 def test_a_wrong_sign_breaks_the_equivalence(name, other, matches, right, wrong, at):
     text = rulec.load(name).text

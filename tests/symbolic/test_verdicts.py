@@ -89,7 +89,7 @@ def test_a_proof_that_takes_too_long_is_stopped_and_said_to_be_undecided(monkeyp
 
     monkeypatch.setattr(Algebra, "is_zero", slow)
     started = time.perf_counter()
-    found, program = verdict("update(w) == -lr * mean[n](x[i] * x[j])", seconds=0.5)
+    found, _ = verdict("update(w) == -lr * mean[n](x[i] * x[j])", seconds=0.5)
     assert time.perf_counter() - started < 10
     assert found.kind == "undecided" and "0.5 s" in found.reason and found.trials > 0
 
@@ -108,7 +108,9 @@ def test_numbers_that_refute_can_be_put_in_again():
 
     found, _ = verdict("update(w) == lr * mean[n](x[i] * x[j])")
     example = found.counterexample
-    x, w, lr = (np.asarray(v, float) for v in (example.inputs.x, example.inputs.state["w.c1"], example.inputs.genome["lr"]))
+    x, w, lr = (
+        np.asarray(v, float) for v in (example.inputs.x, example.inputs.state["w.c1"], example.inputs.genome["lr"])
+    )
     hidden = np.tanh(x @ w)
     expected = lr * (x.T @ hidden) / len(x)
     assert float(example.claim.right) == pytest.approx(expected[0, 0])
