@@ -158,4 +158,6 @@ def test_files_that_are_named_are_there():
 def test_packages_stand_in_their_order():
     text = (ROOT / "docs" / "architecture.md").read_text()
     layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
-    assert re.findall(r"^\*\*`(\w+)`\*\*", text, re.MULTILINE) == [name.strip("()") for name in reversed(layers)]
+    assert re.findall(r"^\*\*`(\w+)`\*\*", text, re.MULTILINE) == [
+        name.strip("() ") for layer in reversed(layers) for name in reversed(layer.split("|"))
+    ]
