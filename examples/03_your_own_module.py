@@ -17,7 +17,6 @@ import rulec
 from rulec.meta.genome_file import load_genome
 from rulec.network import render_network
 from rulec.runtime.compiled import CompiledRule, Genome
-from rulec.runtime.modules import module_from_state, state_from_module
 from rulec.tasks.registry import task_from
 
 LEARNED = Path("runs/mixture/genome.safetensors")
@@ -55,7 +54,7 @@ def main(steps: int, genome_file: Path) -> None:
     genome = genome_for(step, genome_file)
 
     # Learning starts from the module's own weights. Feedback synapses, which a module does not have, are drawn.
-    state = state_from_module(step, module, step.init_state(seed=0))
+    state = step.from_module(module, step.init_state(seed=0))
 
     digits = task_from("digits(layout=image, pixels=standard)")
     lesson = digits.episode(seed=0, steps=steps, batch=64)
@@ -65,7 +64,7 @@ def main(steps: int, genome_file: Path) -> None:
     print(f"before: the module's accuracy is {digits.accuracy(module(images), labels):.3f} on held-out digits")
     for x, y in zip(lesson.support_x[:, 0], lesson.support_y[:, 0], strict=True):
         state, _ = step(genome, state, x, y)
-    module_from_state(step, state, module)  # the weights go back
+    step.to_module(state, module)  # the weights go back
     print(f"after {steps} updates: {digits.accuracy(module(images), labels):.3f}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from rulec.cli.console import bold, say, show_diagnostics
+from rulec.cli.threads import use_few_threads
 from rulec.meta.baselines import baselines
 from rulec.meta.evaluate import evaluate
 from rulec.meta.genome_file import GenomeFile, load_genome
@@ -46,6 +47,7 @@ def evaluate_file(
     pairs = [_pair(text) for text in transfer]
     chosen = task_from(task, data)
     compiled, held = _compiled(path, chosen, net, rule, device)
+    use_few_threads(compiled)
     show_diagnostics(held.warnings) if held.warnings else None
     curve = evaluate(compiled, held.genome, chosen, initial=held.initial, **setting)
     others = baselines(chosen, compiled.network, against, device=device, **setting) if against else []

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rulec.backend.layout import Slot, genome_slots, state_slots
 from rulec.backend.lowering import Lowered, lower_prediction, lower_step
@@ -130,6 +130,18 @@ class CompiledRule:
         state["t"] = torch.zeros((), dtype=torch.int64, device=self.device)
         state["seed"] = torch.tensor(seed, dtype=torch.int64, device=self.device)
         return state
+
+    def from_module(self, module: nn.Module, state: State | None = None) -> State:
+        """Return a state with the module's weights; the rest is that of `state`, or initial. Raises `RuleError`."""
+        from rulec.runtime.modules import state_from_module
+
+        return state_from_module(self, module, self.init_state() if state is None else state)
+
+    def to_module(self, state: State, module: nn.Module) -> nn.Module:
+        """Write the weights of a state into the module, in place, and return it. Raises `RuleError`."""
+        from rulec.runtime.modules import module_from_state
+
+        return module_from_state(self, state, module)
 
     def _check_batch(self, batch: int | None) -> int:
         kept = [s.name for s in self.program.states if s.kind == "neuron" and s.keep]
