@@ -13,9 +13,9 @@ from rulec.backend.layout import extent_size, layers_with_weights, parameter_slo
 from rulec.backend.plain import Plain
 from rulec.backend.values import Value
 from rulec.ir.graph import Block, Write
+from rulec.ir.initial import initial_array
 from rulec.ir.signals import schedule, signal_state
 from rulec.network.graph import Connection, Conv, Layer
-from rulec.oracle.initial import initial_array
 from rulec.semantics.typed import Expr, Extent
 from rulec.source import RuleError
 

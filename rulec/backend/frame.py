@@ -161,15 +161,13 @@ class Frame:
     def path(self, connection: Connection) -> PathMap:
         if connection.name not in self.paths:
             path = PathMap(self.emit, self.network, connection)
-            if self.signal is not None:
-                path.record({name: self.signal_of(name) for name in connection.sources})
+            path.record({name: self.signal_of(name) for name in connection.sources})
             self.paths[connection.name] = path
         return self.paths[connection.name]
 
     def signal_of(self, layer: str) -> Value:
-        """Return what decides max-pooling: the first component of the state that is sent across."""
-        assert self.signal is not None
-        value = self.neurons[(self.signal, layer)]
+        """Return what decides max-pooling: the first component of the state that is sent across; zero if none ever was."""
+        value = self.emit.number(0.0) if self.signal is None else self.neurons[(self.signal, layer)]
         for index in [x for x in value.labels if x in self.program.extents]:
             axis = value.labels.index(index)
             value = self.emit.make(tuple(x for x in value.labels if x != index), torch.select, value.node, axis, 0)

@@ -19,7 +19,7 @@ from torch.nn import functional, grad
 
 from rulec.backend.values import Emitter, Value
 from rulec.network.graph import Conv
-from rulec.oracle.geometry import out_size
+from rulec.network.sizes import weighted_shape
 
 _KERNEL = {"q", "ky", "kx"}
 _PRE = {"i", "iy", "ix"}
@@ -76,6 +76,12 @@ class ConvMaps:
     weights: Conv
     seen: tuple[int, ...]
 
+    @property
+    def places(self) -> tuple[int, int]:
+        """Height and width of the postsynaptic side."""
+        _, height, width = weighted_shape(self.weights, self.seen)
+        return height, width
+
     def contract(self, factors: Sequence[Value], keep: Sequence[str]) -> Value:
         """Contract factors among which may be a kernel; `keep` are the labels of the result before the map renames them."""
         factors = [f for f in factors if not f.is_number] + [f for f in factors if f.is_number]
@@ -110,9 +116,8 @@ class ConvMaps:
 
     def _ones(self, like: Value) -> Value:
         """A postsynaptic value of one everywhere, with a single feature."""
-        rows, columns = out_size(self.weights, *self.seen[1:])
         batch = self.emit.call(torch.Tensor.size, like.node, like.labels.index("n"))
-        return self.emit.make(("n", "j", "jy", "jx"), torch.ones, (batch, 1, rows, columns), dtype=self.emit.dtype)
+        return self.emit.make(("n", "j", "jy", "jx"), torch.ones, (batch, 1, *self.places), dtype=self.emit.dtype)
 
     def _two(self, left: list[Value], right: list[Value], small: list[Value], needed: set[str]) -> tuple[Value, Value]:
         """Multiply the factors of each space together; small ones join a neuron's side, where the product is cheap."""
@@ -201,18 +206,17 @@ class ConvMaps:
         node = self.emit.call(
             functional.conv2d, x, k, None, w.stride, w.padding, w.dilation, self._size(shared) * w.groups
         )
-        return self._restore(node, shared, own, other, w.outputs, "j", out_size(w, *self.seen[1:]), needed)
+        return self._restore(node, shared, own, other, w.outputs, "j", self.places, needed)
 
     def _return(self, kernel: Value, image: Value, needed: set[str]) -> Value:
         w = self.weights
         shared, own, other = self._labels(kernel, image, needed)
-        places = out_size(w, *self.seen[1:])
-        d = self._image(image, shared, other, ("j", "jy", "jx"), (w.outputs, *places))
+        d = self._image(image, shared, other, ("j", "jy", "jx"), (w.outputs, *self.places))
         k = self._kernel(kernel, shared, own, output_first=False)
         extra = tuple(
             size - ((p - 1) * s - 2 * pad + dil * (kk - 1) + 1)
             for size, p, s, pad, dil, kk in zip(
-                self.seen[1:], places, w.stride, w.padding, w.dilation, w.kernel, strict=True
+                self.seen[1:], self.places, w.stride, w.padding, w.dilation, w.kernel, strict=True
             )
         )
         node = self.emit.call(
@@ -236,7 +240,7 @@ class ConvMaps:
         together = self.emit.sort([*shared, *own, *other])
         outputs = w.outputs if has_post else 1
         x = self._image(pre, list(together), [], ("i", "iy", "ix"), self.seen)
-        d = self._image(post, list(together), [], ("j", "jy", "jx"), (outputs, *out_size(w, *self.seen[1:])))
+        d = self._image(post, list(together), [], ("j", "jy", "jx"), (outputs, *self.places))
         a = self._size(together)
         shape = (a * outputs, w.inputs // w.groups, *w.kernel)
         node = self.emit.call(grad.conv2d_weight, x, shape, d, w.stride, w.padding, w.dilation, a * w.groups)

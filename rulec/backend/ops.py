@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from rulec.backend import messages, units
@@ -17,6 +19,17 @@ from rulec.source import RuleError
 
 def _lower_constant(frame: Frame, op: Op, view: View) -> Value:
     return frame.emit.number(op["value"])
+
+
+def _lower_array(frame: Frame, op: Op, view: View) -> Value:
+    """Make an array where the data are, of their type."""
+    return frame.emit.canonical(
+        frame.emit.make(op["indices"], torch.Tensor.new_tensor, frame.x.node, _lists(op["values"]))
+    )
+
+
+def _lists(values: Any) -> Any:
+    return [_lists(v) for v in values] if isinstance(values, tuple) else values
 
 
 def _lower_time(frame: Frame, op: Op, view: View) -> Value:
@@ -140,11 +153,22 @@ def _lower_noise(frame: Frame, op: Op, view: View) -> Value:
 
 def _lower_solve(frame: Frame, op: Op, view: View) -> Value:
     matrix, right = (frame.value(a, view) for a in op.args)
-    rest = tuple(x for x in frame.emit.union(matrix, right) if x not in (op["row"], op["column"]))
-    a = frame.emit.spread(matrix, (*rest, op["row"], op["column"]))
-    b = frame.emit.spread(right, (*rest, op["row"]))
+    row, column = op["row"], op["column"]
+    rest = tuple(x for x in frame.emit.union(matrix, right) if x not in (row, column))
+    a = frame.emit.spread(_along(frame, matrix, (row, column)), (*rest, row, column))
+    b = frame.emit.spread(_along(frame, right, (row,)), (*rest, row))
     solution = frame.emit.call(torch.linalg.solve, a, frame.emit.call(torch.unsqueeze, b, -1))
     return frame.emit.canonical(frame.emit.make((*rest, op["column"]), torch.squeeze, solution, -1))
+
+
+def _along(frame: Frame, value: Value, indices: tuple[str, ...]) -> Value:
+    """Give a value every one of these indices: numbers that are all the same have lost them."""
+    missing = [x for x in indices if x not in value.labels]
+    if not missing:
+        return value
+    labels = frame.emit.sort([*value.labels, *missing])
+    sizes = [frame.emit.sizes[x] if x in missing else size_of(x, [value]) for x in labels]
+    return frame.emit.expanded(value, labels, sizes)
 
 
 def _synapse(frame: Frame, name: str, letters: list[str], view: View, op: Op) -> Value:
@@ -223,6 +247,7 @@ def _noise_axes(frame: Frame, op: Op, view: View) -> tuple[tuple[str, ...], tupl
 
 OPS = {
     "constant": _lower_constant,
+    "array": _lower_array,
     "time": _lower_time,
     "genome": _lower_genome,
     "state": _lower_state,

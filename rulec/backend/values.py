@@ -220,6 +220,8 @@ class Emitter:
             if name == "pow" and nodes[1] == 2.0:
                 return self.call(operator.mul, nodes[0], nodes[0])
             return self.call(_INFIX[name], *nodes)
+        if all(isinstance(n, (int, float)) for n in nodes):
+            nodes = [self._tensor(n) for n in nodes]
         if name in _COMPARISONS:
             return self.call(torch.Tensor.to, self.call(_COMPARISONS[name], *nodes), self.dtype)
         if name == "step":

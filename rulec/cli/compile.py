@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rulec.cli.console import say
+from rulec.cli.console import say, show_diagnostics
 from rulec.cli.trees import render_tree
 from rulec.ir.passes import optimise
 from rulec.ir.printer import render_program
 from rulec.runtime.rule import Rule, load
 
-_WITHOUT_NET: dict[str, Callable[[Rule, Mapping[str, str], str | None], str]] = {
+if TYPE_CHECKING:
+    import torch
+
+    from rulec.semantics.typed import OptionValue
+
+    Options = Mapping[str, OptionValue]
+    Chosen = str | Mapping[str, torch.Tensor] | None  # named values, or the numbers of a genome
+
+_WITHOUT_NET: dict[str, Callable[[Rule, Options, Chosen], str]] = {
     "ast": lambda rule, options, genome: render_tree(rule.library.rules[rule.name]),
-    "typed": lambda rule, options, genome: render_tree(rule.typed(options, genome)),
+    "typed": lambda rule, options, genome: render_tree(
+        rule.typed(options, genome if isinstance(genome, str) else None)
+    ),
     "ir": lambda rule, options, genome: render_program(rule.program(options, genome)),
     "ir-opt": lambda rule, options, genome: render_program(optimise(rule.program(options, genome))),
 }
@@ -31,15 +41,25 @@ def compile_file(
     out: Path | None,
     settings: Mapping[str, Any],
 ) -> int:
-    """Compile, print the stage that is asked for, and write the step to a folder."""
+    """Compile, print the stage that is asked for, and write the step to a folder.
+
+    `genome` names values of the file, or is a genome file or the folder of a run: its numbers are folded in, with the options
+    that it was learned with, unless others are given, and for its network if no other is named.
+    """
     rule = load(file)
+    chosen: Chosen = genome
+    every: Options = options
+    if genome is not None and _is_file(genome, rule):
+        about, chosen = _numbers(genome, rule)
+        every = {**about.get("options", {}), **options}
+        net = net or about.get("network")
     if emit in _WITHOUT_NET:
-        say(_WITHOUT_NET[emit](rule, options, genome).rstrip("\n"))
+        say(_WITHOUT_NET[emit](rule, every, chosen).rstrip("\n"))
         if out is None:
             return 0
     if net is None:
         raise typer.BadParameter("the network is needed for this, as in `--net 784-128-10`", param_hint="'--net'")
-    compiled = rule.compile(net, options=options, genome=genome, **settings)
+    compiled = rule.compile(net, options=every, genome=chosen, **settings)
     if emit == "fx":
         say(str(compiled.lowered.graph).strip())
     elif emit == "py":
@@ -53,6 +73,24 @@ def compile_file(
     elif emit is None:
         say(_summary(rule, compiled))
     return 0
+
+
+def _is_file(genome: str, rule: Rule) -> bool:
+    """Whether a genome is given as a file or a folder, and not by a name that the rule's file has."""
+    path = Path(genome)
+    return genome not in rule.library.presets and (path.suffix == ".safetensors" or path.is_dir())
+
+
+def _numbers(genome: str, rule: Rule) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
+    """Read a genome file: what it says of itself, and the numbers."""
+    from rulec.meta import messages
+    from rulec.meta.genome_file import load_genome
+
+    path = Path(genome) / "genome.safetensors" if Path(genome).is_dir() else Path(genome)
+    held = load_genome(path)
+    if held.about.get("rule_hash") != rule.hash:
+        show_diagnostics([messages.other_rule_hash(path, str(held.about.get("rule_hash")), rule.hash, rule.name)])
+    return dict(held.about), held.genome
 
 
 def _summary(rule: Rule, compiled: Any) -> str:

@@ -231,6 +231,7 @@ class Block:
     kind: str  # input | forward | output | backward | update | parameters
     writes: tuple[Write, ...]
     span: Span | None = field(default=None, compare=False, repr=False)
+    signal: str | None = None  # the state that decides max-pooling, where it is no longer the first that is sent across
 
 
 @dataclass(frozen=True)
@@ -316,7 +317,7 @@ def rewrite(roots: Iterable[Op], change: Callable[[Op], Op]) -> dict[int, Op]:
 
 def rewrite_block(block: Block, change: Callable[[Op], Op]) -> Block:
     made = rewrite([w.value for w in block.writes], change)
-    return Block(block.kind, tuple(Write(w.name, w.side, made[id(w.value)], w.span) for w in block.writes), block.span)
+    return replace(block, writes=tuple(replace(w, value=made[id(w.value)]) for w in block.writes))
 
 
 def letters(axes: Axes) -> str:

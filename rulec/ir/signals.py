@@ -14,6 +14,8 @@ def crosses(op: Op, kind: str) -> bool:
 
 def signal_state(block: Block) -> str | None:
     """Return the state whose first component decides max-pooling: the first that a forward sweep sends across."""
+    if block.signal is not None:
+        return block.signal
     for op in walk_ops([w.value for w in block.writes]):
         if op.name == "state" and op["side"] == "i":
             return str(op["name"])

@@ -226,9 +226,8 @@ def _solve(frame: Frame, op: Op, view: View) -> Array:
     a = matrix.spread((*rest, op["row"], op["column"]))
     b = right.spread((*rest, op["row"]))
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-1])
-    solution = np.linalg.solve(
-        np.broadcast_to(a, (*lead, *a.shape[-2:])), np.broadcast_to(b, (*lead, b.shape[-1]))[..., None]
-    )
+    size = frame.count(op["row"], view)  # a side all of whose numbers are equal may lack an axis
+    solution = np.linalg.solve(np.broadcast_to(a, (*lead, size, size)), np.broadcast_to(b, (*lead, size))[..., None])
     return Array((*rest, op["column"]), solution[..., 0])
 
 

@@ -120,7 +120,7 @@ def draw_noise(state, batch, like):
     generator = torch.Generator().manual_seed(int(state["seed"]) * 1_000_003 + int(state["t"]) + 1)
     drawn = []
     for shape in NOISE.values():
-        shape = ({own}, *(batch if size == "batch" else size for size in shape))
+        shape = ({own}*(batch if size == "batch" else size for size in shape),)
         value = torch.randn(shape, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
         drawn.append(value{expand})
     return drawn
@@ -143,8 +143,7 @@ def standalone_source(compiled: CompiledRule) -> str:
     )
     parts = [head]
     if compiled.lowered.noise:
-        own = ", ".join(str(n) for label, n in compiled.leading.items() if label != "P")
-        text = _STEP.replace("({own}, *", f"({own}, *" if own else "(*")
+        text = _STEP.replace("{own}", "".join(f"{n}, " for label, n in compiled.leading.items() if label != "P"))
         parts.append(
             text.replace(
                 "{expand}", f".expand({compiled.population}, *shape)" if compiled.population is not None else ""

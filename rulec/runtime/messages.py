@@ -67,5 +67,9 @@ def no_rule(name: str, known: Sequence[str]) -> Diagnostic:
     )
 
 
+def not_finite(name: str) -> Diagnostic:
+    return Diagnostic("not-finite", f"`{name}` is not finite", help="give a genome from before the divergence")
+
+
 def cannot_write(path: Path, reason: str) -> Diagnostic:
     return Diagnostic("cannot-write", f"{path} cannot be written", notes=(reason,), help="choose another place")

@@ -60,8 +60,27 @@ class Rule:
         assert rule is not None
         return rule
 
-    def program(self, options: Mapping[str, t.OptionValue] | None = None, genome: str | None = None) -> Program:
-        return build(self.typed(options, genome))
+    def program(
+        self,
+        options: Mapping[str, t.OptionValue] | None = None,
+        genome: str | Mapping[str, torch.Tensor] | None = None,
+        *,
+        components: bool = False,
+    ) -> Program:
+        """Build the rule; numbers of a genome, (without population axis), are folded in: see `compile`.
+
+        With `components`, every index of known extent is written out, so that each formula stands alone.
+        """
+        if genome is None or isinstance(genome, str):
+            program = build(self.typed(options, genome))
+            genome = {}
+        else:
+            program = build(self.typed(options))
+        if not genome and not components:
+            return program
+        from rulec.runtime.specialised import specialised
+
+        return specialised(program, genome, components)
 
     def outer(self, name: str, options: Mapping[str, t.OptionValue] | None = None) -> t.Outer:
         """Return an outer step of the same file, or a shipped one. Raises `RuleError`."""
@@ -84,7 +103,7 @@ class Rule:
         tasks: int | None = None,
         replicas: int | None = None,
         options: Mapping[str, t.OptionValue] | None = None,
-        genome: str | None = None,
+        genome: str | Mapping[str, torch.Tensor] | None = None,
         loss: str = "cross_entropy",
         device: str = "cpu",
         dtype: str | torch.dtype = "float32",
@@ -94,7 +113,10 @@ class Rule:
     ) -> CompiledRule:
         """Compile the rule for a network: a spec such as `784-128-10`, or a module with its `input_shape`.
 
-        `population`, `tasks` and `replicas` add leading axes. `loss` is cross_entropy or mse. Raises `RuleError`.
+        `population`, `tasks` and `replicas` add leading axes. `loss` is cross_entropy or mse. `genome` is the name of
+        genome values in the file, which `init_genome` then begins with; or it holds the numbers of a genome, such as
+        `load_genome(path).genome`: these are folded into the step, whose `genome_spec` keeps only what cannot be folded
+        (nets, entries per layer or along an index of the outputs). Raises `RuleError`.
         """
         from rulec.runtime.compile import Settings, compile_program
 

@@ -38,6 +38,8 @@ def _value(op: Op, args: list[Array], given: Mapping[str, Array]) -> Array:
     match op.name:
         case "constant":
             return scalar(op["value"])
+        case "array":
+            return Array(op["indices"], np.asarray(op["values"]))
         case "extent":
             return scalar(SIZES[op["index"]])
         case "state":

@@ -7,12 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rulec.ir.graph import Block, Op, Write, constant, contract, is_constant, pointwise, reduce, walk_ops
+from rulec.ir.graph import (
+    Block,
+    Op,
+    Program,
+    Write,
+    array,
+    constant,
+    contract,
+    is_constant,
+    pointwise,
+    reduce,
+    walk_ops,
+)
 from rulec.ir.passes import PASSES
 from rulec.ir.passes.contractions import form_contractions
 from rulec.ir.passes.fold import fold_constants
 from rulec.ir.passes.share import share_subexpressions
-from tests.ir.evaluation import aligned, evaluate, random_array, state
+from rulec.ir.passes.terms import gather_terms
+from tests.ir.evaluation import SIZES, aligned, evaluate, random_array, state
 
 LEAVES = {"a": "ni", "b": "nj", "w": "ij", "c": "nik", "m": "kl", "s": "", "p": "j"}
 STATES = {name: state(name, letters) for name, letters in LEAVES.items()}
@@ -24,7 +37,16 @@ def inputs() -> dict[str, object]:
 
 
 GIVEN = inputs()
-leaves = st.one_of(st.sampled_from([*STATES.values()]), st.sampled_from([0.0, 1.0, -1.0, 2.0, 0.5]).map(constant))
+ARRAYS = [
+    array("k", (0.0, 1.5)),
+    array("k", (1.0, 1.0)),
+    array("kl", ((1.0, 0.0, -2.0), (0.0, 0.5, 0.0))),
+]
+leaves = st.one_of(
+    st.sampled_from([*STATES.values()]),
+    st.sampled_from([0.0, 1.0, -1.0, 2.0, 0.5]).map(constant),
+    st.sampled_from(ARRAYS),
+)
 
 
 @st.composite
@@ -59,8 +81,15 @@ def reduced(draw: st.DrawFn, inner: st.SearchStrategy[Op]) -> Op:
 expressions = st.recursive(leaves, lambda inner: st.one_of(combined(inner), reduced(inner)), max_leaves=10)
 
 
-def block_of(*values: Op) -> Block:
-    return Block("update", tuple(Write(f"y{k}", "", value) for k, value in enumerate(values)))
+def program_of(*values: Op) -> Program:
+    block = Block("update", tuple(Write(f"y{k}", "", value) for k, value in enumerate(values)))
+    return Program("test", {}, {"k": SIZES["k"], "l": SIZES["l"]}, (), (), (), (block,))
+
+
+def writes_of(program: Program) -> tuple[Write, ...]:
+    (block,) = program.blocks
+    assert isinstance(block, Block)
+    return block.writes
 
 
 def same(before: Op, after: Op) -> None:
@@ -72,29 +101,32 @@ def same(before: Op, after: Op) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [fold_constants, form_contractions, share_subexpressions], ids=lambda change: change.__name__
+    "change",
+    [fold_constants, form_contractions, share_subexpressions, gather_terms],
+    ids=lambda change: change.__name__,
 )
 @settings(max_examples=120, deadline=None)
 @given(value=expressions)
 def test_one_pass_keeps_every_value(change, value: Op):
-    (write,) = change(block_of(value)).writes
+    (write,) = writes_of(change(program_of(value)))
     same(value, write.value)
 
 
 @pytest.mark.parametrize("operator", ["norm", "softmax"])
 def test_a_reduction_of_what_has_become_constant(operator: str):
     value = reduce(operator, ["i"], STATES["a"] * 0.0 - STATES["s"])
-    same(value, fold_constants(block_of(value)).writes[0].value)
+    same(value, writes_of(fold_constants(program_of(value)))[0].value)
 
 
 @settings(max_examples=120, deadline=None)
 @given(expressions, expressions)
 def test_all_passes_in_order_keep_every_value(first: Op, second: Op):
-    block = block_of(first, second * first)
+    program = program_of(first, second * first)
     for change in PASSES:
-        block = change(block)
-    same(first, block.writes[0].value)
-    same(second * first, block.writes[1].value)
+        program = change(program)
+    one, other = writes_of(program)
+    same(first, one.value)
+    same(second * first, other.value)
 
 
 def test_no_arithmetic_with_zero_and_one_is_left():
@@ -109,19 +141,19 @@ def test_no_arithmetic_with_zero_and_one_is_left():
         pointwise("where", one, a, b),
         constant(2.0) * 3.0 - 6.0 + a,
     ]
-    assert all(write.value is a for write in fold_constants(block_of(*values)).writes)
+    assert all(write.value is a for write in writes_of(fold_constants(program_of(*values))))
 
 
 def test_a_sum_of_products_is_one_contraction():
     value = reduce("sum", ["i"], STATES["w"] * STATES["a"])
-    (write,) = form_contractions(block_of(value)).writes
+    (write,) = writes_of(form_contractions(program_of(value)))
     assert write.value.name == "contract"
     assert set(write.value.args) == {STATES["w"], STATES["a"]}
 
 
 def test_a_mean_of_an_outer_product_stays_one_contraction():
     value = STATES["s"] * reduce("mean", ["n"], STATES["a"] * STATES["b"] * STATES["s"])
-    (write,) = form_contractions(block_of(value)).writes
+    (write,) = writes_of(form_contractions(program_of(value)))
     (inner,) = [op for op in walk_ops([write.value]) if op.name == "contract"]
     assert set(inner.args) == {STATES["a"], STATES["b"]}
     assert inner["means"] == ("n",)
@@ -130,7 +162,7 @@ def test_a_mean_of_an_outer_product_stays_one_contraction():
 def test_what_mixes_neurons_and_synapses_is_multiplied_out():
     a, b, w = STATES["a"], STATES["b"], STATES["w"]
     value = reduce("mean", ["n"], b * (a - b * w))
-    (write,) = form_contractions(block_of(value)).writes
+    (write,) = writes_of(form_contractions(program_of(value)))
     contractions = [op for op in walk_ops([write.value]) if op.name == "contract"]
     assert len(contractions) == 2
     assert not any({"n", "i", "j"} <= op.axes for op in walk_ops([write.value]))
@@ -140,7 +172,7 @@ def test_equal_values_are_shared_and_noise_is_not():
     a = STATES["a"]
     noise = [Op("noise", (), (("site", site),), frozenset("n")) for site in (0, 1)]
     value = pointwise("tanh", a * 2.0) + pointwise("tanh", a * 2.0) + noise[0] * noise[1]
-    (write,) = share_subexpressions(block_of(value)).writes
+    (write,) = writes_of(share_subexpressions(program_of(value)))
     names = [op.name for op in walk_ops([write.value])]
     assert (names.count("tanh"), names.count("constant"), names.count("noise")) == (1, 1, 2)
 
@@ -149,3 +181,39 @@ def test_contractions_account_for_an_index_that_vanished():
     value = contract([STATES["p"]], ["j", "k"])
     same(reduce("sum", ["j"], STATES["p"]) * 2.0, value)
     assert not is_constant(value)
+
+
+def test_functions_of_numbers_are_numbers():
+    value = pointwise("tanh", constant(0.5)) * pointwise("sign", constant(-3.0)) + pointwise("gelu", constant(0.2))
+    (write,) = writes_of(fold_constants(program_of(value)))
+    assert is_constant(write.value)
+    same(value, write.value)
+    infinite = pointwise("log", constant(0.0))
+    assert writes_of(fold_constants(program_of(infinite)))[0].value is infinite
+
+
+def test_arithmetic_on_arrays_is_an_array_and_equal_numbers_are_one():
+    value = reduce("sum", ["k"], array("kl", ((1.0, 2.0, 3.0), (1.0, 0.0, -1.0)))) * 3.0
+    (write,) = writes_of(fold_constants(program_of(value)))
+    assert is_constant(write.value, 6.0)
+    value = array("k", (1.0, 2.0)) * array("l", (1.0, 0.0, -1.0))
+    (write,) = writes_of(fold_constants(program_of(value)))
+    assert write.value.name == "array"
+    same(value, write.value)
+
+
+def test_a_component_is_read_where_it_was_put():
+    put = Op("insert", (STATES["c"], STATES["a"]), (("at", (("k", 1),)),), frozenset("nik"))
+    read = [Op("take", (put,), (("at", (("k", number),)),), frozenset("ni")) for number in (0, 1)]
+    first, second = writes_of(fold_constants(program_of(*read)))
+    assert second.value is STATES["a"]
+    assert first.value.name == "take" and first.value.args == (STATES["c"],)
+
+
+def test_numbers_stand_in_front():
+    a, w = STATES["a"], STATES["w"]
+    value = reduce("sum", ["i"], 2.0 * (w * -a) * 0.5) + w * 0.0
+    (write,) = writes_of(gather_terms(program_of(value)))
+    assert write.value.name == "neg" and write.value.args[0].name == "reduce"
+    (write,) = writes_of(gather_terms(program_of(3.0 * a - a * 2.0 - a)))
+    assert is_constant(write.value, 0.0)

@@ -11,16 +11,32 @@ import functools
 import operator
 from dataclasses import dataclass, replace
 
-from rulec.ir.graph import Block, Op, constant, contract, extent, is_constant, rewrite_block, walk_ops
+from rulec.ir.graph import (
+    Block,
+    Op,
+    Program,
+    change_blocks,
+    constant,
+    contract,
+    extent,
+    is_constant,
+    rewrite_block,
+    walk_ops,
+)
 from rulec.ir.signals import ACROSS
 from rulec.source import Span
 
 Term = tuple[float, list[Op]]
 
 
-def form_contractions(block: Block, per_layer: frozenset[str] = frozenset()) -> Block:
-    """Rewrite a block; `per_layer` names the genome's entries and nets with one value per connection."""
-    return rewrite_block(block, functools.partial(_form, across=ACROSS.get(block.kind, ""), per_layer=per_layer))
+def form_contractions(program: Program) -> Program:
+    per_layer = frozenset(e.name for e in program.genome if e.per_layer)
+    per_layer |= {net.name for net in program.nets if net.per_layer}
+
+    def change(block: Block) -> Block:
+        return rewrite_block(block, functools.partial(_form, across=ACROSS.get(block.kind, ""), per_layer=per_layer))
+
+    return change_blocks(program, change)
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,40 @@
-"""Fold constants: `0 * x`, `1 * x`, `x + 0`, `x ^ 1` and arithmetic on numbers.
+"""Fold constants: `0 * x`, `1 * x`, `x + 0`, `x ^ 1` and functions of known numbers.
 
-Before: any program. After: the same values; no product with a constant zero or one, no sum with a constant zero.
-`0 * x` becomes 0 even where x might be infinite: a rule that relies on that is wrong anyway.
+Before: any program. After: the same values; no product with a constant zero or one, no sum with a constant zero, no function
+of constants and arrays alone, and no component is read from a value it was put into. `0 * x` becomes 0 even where x might be infinite: a rule that relies on that is wrong anyway.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-from rulec.ir.graph import Block, Op, constant, is_constant, rewrite_block
-
-_ARITHMETIC: dict[str, Callable[..., float]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "neg": lambda a: -a,
-    "div": lambda a, b: a / b,
-    "pow": lambda a, b: a**b,
-    "sqrt": math.sqrt,
-    "abs": abs,
-    "less": lambda a, b: float(a < b),
-    "equal": lambda a, b: float(a == b),
-}
+from rulec.ir.graph import Op, Program, change_blocks, constant, is_constant, rewrite_block, with_args
+from rulec.ir.numbers import is_function, is_known, pointwise_known, reduce_known
 
 
-def fold_constants(block: Block) -> Block:
-    return rewrite_block(block, _fold)
+def fold_constants(program: Program) -> Program:
+    return change_blocks(program, lambda block: rewrite_block(block, fold))
 
 
-def _fold(op: Op) -> Op:
-    if op.args and op.name in _ARITHMETIC and all(is_constant(a) for a in op.args):
-        try:
-            return constant(_ARITHMETIC[op.name](*(a["value"] for a in op.args)), op.span)
-        except (ArithmeticError, ValueError):
-            return op
+def fold(op: Op) -> Op:
+    """Fold one op, whose arguments are folded."""
+    if op.args and all(is_known(a) for a in op.args):
+        value = _known(op)
+        if value is not None:
+            return value
     rule = _RULES.get(op.name)
     return op if rule is None else rule(op)
+
+
+def _known(op: Op) -> Op | None:
+    if op.name == "reduce" and op.args[0].name == "array":
+        return reduce_known(op["operator"], op["indices"], op.args[0], op.span)
+    if not is_function(op.name):
+        return None
+    try:
+        return pointwise_known(op.name, op.args, op.span)
+    except (ArithmeticError, ValueError):
+        return None  # left to the evaluators, which know infinities
 
 
 def _mul(op: Op) -> Op:
@@ -75,6 +73,18 @@ def _where(op: Op) -> Op:
     return op if not is_constant(op.args[0]) else op.args[1] if op.args[0]["value"] else op.args[2]
 
 
+def _take(op: Op) -> Op:
+    """Read a component where it was put, or where the state is read."""
+    inner, at = op.args[0], dict(op["at"])
+    if inner.name == "insert" and set(at) == {index for index, _ in inner["at"]}:
+        return inner.args[1] if at == dict(inner["at"]) else fold(with_args(op, inner.args[:1]))
+    if inner.name == "state" and set(at) <= set(inner["indices"]):
+        indices = tuple(at.get(i, i) for i in inner["indices"])
+        attributes = (("name", inner["name"]), ("side", inner["side"]), ("indices", indices))
+        return Op("state", (), attributes, op.axes, op.span)
+    return op
+
+
 _RULES: dict[str, Callable[[Op], Op]] = {
     "mul": _mul,
     "add": _add,
@@ -83,4 +93,6 @@ _RULES: dict[str, Callable[[Op], Op]] = {
     "pow": _pow,
     "neg": _neg,
     "where": _where,
+    "identity": lambda op: op.args[0],
+    "take": _take,
 }

@@ -12,11 +12,16 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 
-from rulec.ir.graph import Block, Op, Write, with_args
+from rulec.ir.graph import Block, Op, Program, change_blocks, with_args
 
 
-def pull_back_activations(block: Block) -> Block:
+def pull_back_activations(program: Program) -> Program:
+    return change_blocks(program, _pull_back)
+
+
+def _pull_back(block: Block) -> Block:
     made: dict[int, Op] = {}
 
     def visit(op: Op) -> Op:
@@ -24,8 +29,7 @@ def pull_back_activations(block: Block) -> Block:
             made[id(op)] = _product(op, visit) if op.name == "mul" else with_args(op, tuple(visit(a) for a in op.args))
         return made[id(op)]
 
-    writes = tuple(Write(w.name, w.side, visit(w.value), w.span) for w in block.writes)
-    return Block(block.kind, writes, block.span)
+    return replace(block, writes=tuple(replace(w, value=visit(w.value)) for w in block.writes))
 
 
 def _product(op: Op, visit: Callable[[Op], Op]) -> Op:

@@ -5,9 +5,13 @@ Before: any program. After: equal ops on identical arguments are one op. Noise i
 
 from __future__ import annotations
 
-from rulec.ir.graph import Block, Op, rewrite_block
+from rulec.ir.graph import Block, Op, Program, change_blocks, rewrite_block
 
 
-def share_subexpressions(block: Block) -> Block:
+def share_subexpressions(program: Program) -> Program:
+    return change_blocks(program, _share)
+
+
+def _share(block: Block) -> Block:
     known: dict[tuple[object, ...], Op] = {}
     return rewrite_block(block, lambda op: known.setdefault(op.key(), op))
