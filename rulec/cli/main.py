@@ -137,7 +137,13 @@ def compile_(
     backend: Annotated[Backend, typer.Option()] = Backend.fx,
     device: Annotated[Device, typer.Option()] = Device.cpu,
     loss: Annotated[Loss, typer.Option()] = Loss.cross_entropy,
-    genome: Annotated[str | None, typer.Option(metavar="NAME", help="Named genome values of the file.")] = None,
+    genome: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|GENOME",
+            help="Named genome values of the file; or a genome file or run, to fold its numbers in.",
+        ),
+    ] = None,
 ) -> None:
     """Compile a rule for a network to one training step."""
     options = chosen_options(option)
@@ -242,6 +248,98 @@ def eval_(
             genome, task, net, rule, split_outside(against), split_outside(transfer), out, data, device.value, setting
         )
     )
+
+
+@app.command(epilog="Example: rulec prove blur_backprop --equals backprop --map synapse_gain=-lr")
+def prove(
+    file: File,
+    equals: Annotated[
+        str | None, typer.Option(metavar="FILE[:NAME]", help="Prove that both rules do the same, in two steps.")
+    ] = None,
+    matches: Annotated[
+        str, typer.Option("--map", metavar="A=B,...", help="What of the first rule is what of the second.")
+    ] = "",
+    law: Annotated[
+        list[str], typer.Option(metavar="LAW", help="Prove this law and not those of the file.", show_default=False)
+    ] = [],  # noqa: B006
+    conservative: Annotated[
+        bool, typer.Option("--conservative", help="Prove that the update is the gradient of something.")
+    ] = False,
+    genome: Annotated[str | None, typer.Option(metavar="NAME", help="Named genome values of the file.")] = None,
+    declared: Annotated[
+        bool, typer.Option("--declared", help="Take the genome's numbers from the rule; by default they are arbitrary.")
+    ] = False,
+    at: Annotated[
+        list[str], typer.Option(metavar="NAME=NUMBER", help="Set a genome entry to a number.", show_default=False)
+    ] = [],  # noqa: B006
+    option: Annotated[
+        list[str],
+        typer.Option(
+            "-o",
+            "--option",
+            metavar="NAME=VALUE",
+            help="Choose an option of the rule; equals.NAME=VALUE for the one compared with.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
+    activation: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The activation of hidden layers.  [default: any]")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Time for one proof.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of the random numbers in trials.")] = 0,
+) -> None:
+    """Prove laws of a rule, or what else is asked, or refute them by numbers."""
+    options = chosen_options(option)
+    from rulec.cli.prove import Question
+    from rulec.cli.prove import prove as run_prove
+
+    chosen = chosen_options(at, flag="--at", example="lr=0.1")
+    question = Question(
+        file, equals, law, conservative, options, genome, declared, chosen, matches, activation, seconds, seed
+    )
+    raise typer.Exit(run_prove(question))
+
+
+@app.command(epilog="Example: rulec explain dead-entry, or rulec explain runs/digits --out runs/digits/formula")
+def explain(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID|GENOME",
+            help="The id of a finding, as in error[ID]; or a genome file, or the folder of a run.",
+            show_default=False,
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The genome's rule.  [default: the one beside the genome]")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="What it is judged on.  [default: what it was learned on]")] = None,
+    net: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="The network.  [default: the one it was learned on]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where files go.  [default: beside the genome]")
+    ] = None,
+    accuracy_loss: Annotated[float, typer.Option(min=0, help="How much accuracy simpler numbers may cost.")] = 0.01,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, help="How much, in parts, weight updates may change besides.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1)] = 8,
+    seed: Annotated[int, typer.Option(metavar="S")] = 0,
+    data: Data = None,
+    device: Annotated[Device, typer.Option()] = Device.cpu,
+) -> None:
+    """Say what a finding means, or what rule a learned genome amounts to."""
+    if what is not None and (what.endswith(".safetensors") or Path(what).exists()):
+        from rulec.cli.formula import explain_genome
+
+        settings = {"accuracy_loss": accuracy_loss, "tolerance": tolerance, "episodes": episodes, "seed": seed}
+        raise typer.Exit(
+            explain_genome(Path(what), rule, task=task, net=net, data=data, out=out, device=device.value, **settings)
+        )
+    from rulec.cli.explain import explain as run_explain
+
+    raise typer.Exit(run_explain(what))
 
 
 # --- Running ---------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What a rule says that is legal and probably not meant, one kind of finding a file."""
