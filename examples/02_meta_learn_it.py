@@ -36,7 +36,14 @@ def main(steps: int, out: Path) -> None:
 
     # `adam` is one of the outer steps that come with rulec: exact gradients through the inner loop, and Adam on the genome.
     # Run a second time, it goes on from where it was: there is nothing left to do, and the results are shown again.
-    settings = {"steps": steps, "inner_steps": INNER_STEPS, "lr": 0.05, "batch": 64, "out": out, "resume": (out / "history.jsonl").exists()}
+    settings = {
+        "steps": steps,
+        "inner_steps": INNER_STEPS,
+        "lr": 0.05,
+        "batch": 64,
+        "out": out,
+        "resume": (out / "history.jsonl").exists(),
+    }
     result = rulec.meta_train(step, TASK, "adam", progress=show, **settings)
 
     print("\nentry     domain     begun at    learned")

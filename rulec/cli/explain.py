@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rulec.cli.console import bold, say, show_diagnostics
+from rulec.lints.lint import nothing
 from rulec.lints.registry import LINTS
 from rulec.semantics.messages import nearest
 from rulec.source import Diagnostic
@@ -54,6 +55,8 @@ def explain(what: str | None) -> int:
     lint = next((one for one in LINTS if one.id == what), None)
     if lint is not None:
         say(f"{bold(lint.id)}\n\n{filled(lint.explanation)}")
+        if lint.find is not nothing:  # else it is an error of an outer step, which nothing allows
+            say(f"\nWhere it is meant, a comment on the line or on the one above says so: `# allow: {lint.id}`")
         return 0
     said = list(sayings(what))
     if not said:

@@ -333,9 +333,20 @@ def explain(
     if what is not None and (what.endswith(".safetensors") or Path(what).exists()):
         from rulec.cli.formula import explain_genome
 
-        settings = {"accuracy_loss": accuracy_loss, "tolerance": tolerance, "episodes": episodes, "seed": seed}
         raise typer.Exit(
-            explain_genome(Path(what), rule, task=task, net=net, data=data, out=out, device=device.value, **settings)
+            explain_genome(
+                Path(what),
+                rule,
+                task=task,
+                net=net,
+                data=data,
+                out=out,
+                accuracy_loss=accuracy_loss,
+                tolerance=tolerance,
+                episodes=episodes,
+                seed=seed,
+                device=device.value,
+            )
         )
     from rulec.cli.explain import explain as run_explain
 

@@ -12,6 +12,7 @@ import pytest
 import rulec
 from rulec.cli.main import run
 from rulec.ir.build import build
+from rulec.semantics.locality import localities
 from rulec.symbolic.equivalence import parse_matches, prove_equal
 from rulec.symbolic.laws import prove_laws
 
@@ -93,3 +94,17 @@ def test_a_wrong_sign_breaks_the_equivalence(name, other, matches, right, wrong,
     second = build(rulec.load(ROOT / "examples/theorems/sign_descent.rule" if other == "sign" else other).typed())
     found = prove_equal(first, second, parse_matches(matches), at=at)
     assert found.verdict.kind == "refuted"
+
+
+def test_the_table_of_localities_is_true():
+    """docs/theorems.md lists every shipped rule with the class of its updates, and why."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for path in sorted((ROOT / "rules").glob("*.rule")):
+        if path.stem == "outers":
+            continue
+        for one in localities(rulec.load(path).typed()):
+            why = "; ".join(dict.fromkeys(reason.text for reason in one.reasons if reason.kind == one.kind))
+            rows.setdefault((path.stem, one.kind, why), []).append(f"`{one.state}`")
+    expected = [f"| {name} | {', '.join(states)} | {kind} | {why} |" for (name, kind, why), states in rows.items()]
+    text = (ROOT / "docs/theorems.md").read_text(encoding="utf-8").split("## What a synapse must know", 1)[1]
+    assert [line for line in text.splitlines() if line.startswith("| ")][2:] == expected
