@@ -34,7 +34,7 @@ update of every parameter
   g = ∇_w L
   m ← β₁ m + (1 − β₁) g
   v ← β₂ v + (1 − β₂) g²
-  Δw = −η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ) + 10⁻²⁴) + ε)"""
+  Δw = −η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ) + (0.0001 ε)²) + ε)"""
 
 
 @pytest.mark.parametrize("name, text", [("backprop", BACKPROP), ("adam", ADAM)])
