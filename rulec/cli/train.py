@@ -22,7 +22,8 @@ from rulec.report.plots import training_curves
 from rulec.report.tables import text_table
 from rulec.runtime.atomic import write_text
 from rulec.runtime.compiled import CompiledRule
-from rulec.runtime.rule import load
+from rulec.runtime.rule import Rule
+from rulec.semantics.typed import Outer
 from rulec.tasks import Task, task_from
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ Show = Callable[[Progress], None]
 
 
 def train(
-    file: str,
+    rule: Rule,
     task: str,
     net: str,
     options: Mapping[str, str],
     out: Path,
-    outer: str,
+    outer: Outer,
     data: Path | None,
     compiling: Mapping[str, Any],
     training: Mapping[str, Any],
@@ -48,7 +49,7 @@ def train(
 ) -> int:
     """Train, then print the table of members and where everything is. Returns 130 if it was interrupted."""
     chosen = task_from(task, data)
-    compiled = load(file).compile(
+    compiled = rule.compile(
         net, options=options, loss=chosen.loss, input_shape=chosen.input_shape, outputs=chosen.outputs, **compiling
     )
     use_few_threads(compiled)
@@ -98,7 +99,7 @@ def _record(
     compiled: CompiledRule,
     task: Task,
     result: MetaResult,
-    outer: str,
+    outer: Outer,
     training: Mapping[str, Any],
     arguments: Sequence[str],
     seconds: float,
@@ -116,7 +117,7 @@ def _record(
         "population": compiled.population,
         "replicas": compiled.replicas,
         "task": task.describe(),
-        "outer": outer,
+        "outer": outer.name,
         "settings": dict(training),
         "inner_steps": result.inner_steps,
         "steps": result.steps,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from rulec.lints.functions import UNARY, power
 from rulec.lints.intervals import (
     AT_LEAST_ONE,
     POSITIVE,
     REALS,
     TRUTH,
-    UNARY,
     ZERO,
     Interval,
     add,
@@ -20,7 +20,6 @@ from rulec.lints.intervals import (
     minimum,
     multiply,
     point,
-    power,
     subtract,
 )
 from rulec.semantics import typed as t

@@ -12,10 +12,11 @@ from rulec.lints.conditions import Facts
 from rulec.lints.hazards import Bad, Evaluated, Hazard, hazards
 from rulec.lints.intervals import REALS, Interval, hull
 from rulec.lints.lint import Variant
+from rulec.lints.ranges import is_whole
 from rulec.lints.reasons import Asking, reason
 from rulec.lints.rewrites import Rewrite, Subject, rewrite
 from rulec.lints.sites import Found, Site
-from rulec.lints.written import Text, Written, failing_place, is_pasteable, one_line, quoted
+from rulec.lints.written import Text, Written, failing_place, is_pasteable, is_repeatable, one_line, quoted
 from rulec.semantics import typed as t
 from rulec.semantics.constants import spelling
 from rulec.source import Span
@@ -84,8 +85,7 @@ def _cases(variant: Variant, choice: str) -> Iterator[Case]:
         return
     telling = _Telling(variant, found, choice)
     told: set[tuple[int, int]] = set()
-    # What the text says comes before what derivatives of it say, and a value that fails before a derivative.
-    for site in sorted(found.sites, key=lambda s: (telling.written(s) is None, s.guard is not None, s.hazard.order)):
+    for site in sorted(found.sites, key=telling.rank):
         case = telling.case(site)
         if case is not None and (case.span.start, case.span.end) not in told:
             told.add((case.span.start, case.span.end))
@@ -101,6 +101,15 @@ class _Telling:
 
     def written(self, site: Site) -> Written | None:
         return self.text.written(site.hazard.op)
+
+    def rank(self, site: Site) -> tuple[bool, bool, int, bool]:
+        """Of two sites at the same place, the lower one is told.
+
+        What the text says comes before what derivatives of it say, a value that fails before a derivative, and a root that is
+        NaN before the division by it.
+        """
+        hazard = site.hazard
+        return self.written(site) is None, site.guard is not None, hazard.order, hazard.kind != "outside-its-domain"
 
     def case(self, site: Site) -> Case | None:
         written = self.written(site)
@@ -122,7 +131,7 @@ class _Telling:
     def _root_below(self, site: Site) -> Hazard | None:
         """Return the hazard of the root that a division divides by: guarded inside, it is safe in both ways."""
         hazard = site.hazard
-        if hazard.kind != "division-by-zero" or hazard.op.name != "div" or site.guard is not None:
+        if hazard.kind != "division-by-zero" or hazard.op.name != "div":
             return None
         seen = Evaluated(site.evaluation.ranges, site.facts, self.found.derivatives, True)
         below = [h for h in hazards(hazard.argument, seen) if h.order == 1 and self.text.written(h.op)]
@@ -133,7 +142,8 @@ class _Telling:
     def _subject(self, site: Site, written: Written) -> Subject:
         hazard = site.hazard
         arguments = tuple(self._lies(a, site) for a in hazard.op.args)
-        return Subject(written, hazard.place, arguments, hazard.order, self._condition(site))
+        either = hazard.op.name == "div" or (hazard.op.name == "pow" and is_whole(hazard.op.args[1]))
+        return Subject(written, hazard.place, arguments, hazard.order, either, self._condition(site))
 
     def _lies(self, op: Op, site: Site) -> Interval | float:
         """Return where an op's value lies in all evaluations of its block, whatever conditions hold."""
@@ -146,7 +156,9 @@ class _Telling:
         """Return the expression whose derivative the rule takes, and that derivative fails."""
         parts = [self._lies_at(node, site) for node in written.arguments]
         order = site.hazard.order + (0 if written.primes else 1)
-        return Subject(written, failing_place(written.operator), tuple(parts), order)
+        whole = isinstance(parts[-1], float) and parts[-1].is_integer()
+        either = written.operator == "div" or (written.operator == "pow" and whole)
+        return Subject(written, failing_place(written.operator), tuple(parts), order, either)
 
     def _lies_at(self, node: t.Expr, site: Site) -> Interval | float:
         if isinstance(node, t.Constant):
@@ -211,9 +223,11 @@ class _Telling:
     def _may_move(self, guard: Facts, subject: Subject) -> bool:
         """Whether the condition of a `where` means the same where the expression stands."""
         where = self._where(guard)
-        if where is None or not is_pasteable(where.arguments[0].span):
+        if where is None:
             return False
         condition = where.arguments[0].span
+        if not (is_pasteable(condition) and is_repeatable(condition)):
+            return False
         locals_in_it = any(
             isinstance(node, t.LocalRef) and condition.start <= node.span.start < condition.end
             for node in self.text.nodes

@@ -169,17 +169,22 @@ class Components:
             self.live.add(self.seen_by(node))
         elif op.name == "net":
             self.live.add((str(op["name"]), ()))
-        cell = self._read(node)
+        cell = self.read_by(node)
         if cell is not None:
             self.live.add(cell)
             for source in self.flow.sources(node.block, op):
                 yield from self._through(source, cell)
-        for argument in self.arguments(node):
-            if self._matters(node, argument):
-                self._pass_on(argument, len(self.flow.writes))
-                yield argument
+        for argument in self.used_by(node):
+            self._pass_on(argument, len(self.flow.writes))
+            yield argument
 
-    def _read(self, node: Node) -> Cell | None:
+    def used_by(self, node: Node) -> Iterator[Node]:
+        """Yield the components of its arguments that a component of an op depends on; of what is known, none."""
+        if node.key not in self._known:
+            yield from (argument for argument in self.arguments(node) if self._matters(node, argument))
+
+    def read_by(self, node: Node) -> Cell | None:
+        """Return the component of a state or of the prediction that an op reads."""
         op = node.op
         if op.name == "state" and op["name"] in self.declared:
             return self.seen_by(node)

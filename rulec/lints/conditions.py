@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rulec.ir.graph import Op
+from rulec.lints.functions import square
 from rulec.lints.intervals import (
     NEGATIVE,
     NON_NEGATIVE,
@@ -20,7 +21,6 @@ from rulec.lints.intervals import (
     divide,
     intersect,
     negate,
-    square,
     subtract,
 )
 from rulec.semantics.typed import Axes

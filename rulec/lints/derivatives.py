@@ -1,7 +1,7 @@
 """Which values carry a derivative: those that what is meta-learned has a hand in.
 
 That is the genome, and the initial values of synapses. Data and noise carry none, nor does what `stop` or a comparison
-makes of a value.
+makes of a value. Through `sign` a derivative of 0 goes on, and 0 times infinity is NaN: it stops nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 from rulec.ir.graph import Op, Program, walk_blocks, walk_ops
 from rulec.lints.beginnings import is_drawn
 
-BARRIERS = frozenset(
-    ("stop", "sign", "step", "not", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
-)
+BARRIERS = frozenset(("stop", "step", "not", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"))
 _SOURCES = frozenset(("genome", "net", "grad", "loss", "loss_slope", "prediction"))
 
 

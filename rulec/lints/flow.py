@@ -18,8 +18,8 @@ from rulec.ir.signals import clamped_states
 
 NAMED = ("genome", "net", "state", "grad", "network")
 READS = ("state", "prediction", "loss", "loss_slope", "grad", "network")
-_PLACES = ("input", "hidden", "output")
-_OWN = {  # the places that a block visits, and those of the neurons at the other ends of their connections
+PLACES = ("input", "hidden", "output")
+OWN = {  # the places that a block visits, and those of the neurons at the other ends of their connections
     "input": (("input",), ()),
     "forward": (("hidden", "output"), ("input", "hidden")),
     "output": (("output",), ()),
@@ -85,6 +85,13 @@ def lasts(program: Program, name: str) -> bool:
     return name == "w" if state is None else state.kind == "synapse" or state.keep
 
 
+def is_own(program: Program, op: Op, kind: str) -> bool:
+    """Whether a read of a neuron state in a block is about the neurons that the block visits, not those at the other ends."""
+    owner = program.extents.get(op["side"])  # with `index m : j`, `m` stands for the neurons of `j`
+    side = owner if isinstance(owner, str) and owner in ("i", "j") else op["side"]
+    return bool(side == ("j" if kind in ("forward", "output", "update") else "i"))
+
+
 class _Walk:
     """Run the blocks in order, with sets of sources in the place of values."""
 
@@ -120,7 +127,7 @@ class _Walk:
         yield "prediction", ""
         yield "w", ""
         for name, kind in self.kinds.items():
-            yield from ((name, place) for place in (_PLACES if kind == "neuron" else ("",)))
+            yield from ((name, place) for place in (PLACES if kind == "neuron" else ("",)))
 
     def _run(self, nodes: tuple[Block | Repeat, ...], reaching: Reaching) -> None:
         for node in nodes:
@@ -159,23 +166,18 @@ class _Walk:
         if self.kinds.get(name) != "neuron":
             before = reaching[(name, "")]
             return before | made.get(name, frozenset()) if sweeping else before
-        own, others = _OWN[kind]
-        if self._side(op["side"]) == ("j" if kind in ("forward", "output", "update") else "i"):
+        own, others = OWN[kind]
+        if is_own(self.program, op, kind):
             return _union(reaching[(name, place)] for place in own)
         places = [place for place in others if not (sweeping and name in made and place == "hidden")]
         swept = made.get(name, frozenset()) if sweeping else frozenset[Source]()
         return _union(reaching[(name, place)] for place in places) | swept
 
-    def _side(self, letter: str) -> str:
-        """Return whose neurons a letter stands for: with `index m : j`, `m` stands for those of `j`."""
-        owner = self.program.extents.get(letter)
-        return owner if isinstance(owner, str) and owner in ("i", "j") else letter
-
     def _set(self, name: str, kind: str) -> tuple[str, ...]:
         """Return the places at which a block gives a state its new value."""
         if self.kinds.get(name) != "neuron":
             return ("",)
-        own = _OWN[kind][0]
+        own = OWN[kind][0]
         return tuple(p for p in own if not (p == "input" and kind != "input" and name in self.clamped))
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from rulec.ir.graph import Op, walk_ops
 from rulec.lints.beginnings import genome_range
 from rulec.lints.flow import Site, lasts
+from rulec.lints.functions import UNARY
 from rulec.lints.intervals import (
     AT_LEAST_ONE,
     NON_NEGATIVE,
     ONE,
     REALS,
-    UNARY,
     ZERO,
     Interval,
     add,

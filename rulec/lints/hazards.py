@@ -9,8 +9,8 @@ from typing import Literal
 from rulec.ir.graph import Op, is_constant
 from rulec.lints.conditions import Facts
 from rulec.lints.derivatives import Derivatives
-from rulec.lints.intervals import NEGATIVE, Interval, between, intersect
-from rulec.lints.ranges import TINIEST, Ranges, is_whole
+from rulec.lints.intervals import NEGATIVE, TINIEST, Interval, between, intersect
+from rulec.lints.ranges import Ranges, is_whole
 
 Kind = Literal["division-by-zero", "outside-its-domain", "infinite-derivative"]
 Bad = Literal["zero", "negative"]
@@ -80,16 +80,11 @@ def _reduction(op: Op, seen: Evaluated) -> Iterator[Hazard]:
 
 def _power(op: Op, seen: Evaluated) -> Iterator[Hazard]:
     base, exponent = seen.range(op.args[0]), seen.range(op.args[1])
-    if is_whole(op.args[1]):
-        if exponent.low < 0 and 0 in base:
-            yield Hazard("division-by-zero", op, 0, "zero")
-        return
-    bad = _bad(base)
-    if bad == "negative":
+    if not is_whole(op.args[1]) and _bad(base) == "negative":
         yield Hazard("outside-its-domain", op, 0, "negative")
-    elif bad == "zero" and exponent.low < 0:
+    elif 0 in base and exponent.low < 0:
         yield Hazard("division-by-zero", op, 0, "zero")
-    elif bad == "zero":
+    elif 0 in base:
         order = _failing_order(op, exponent, seen)
         if order is not None:
             yield Hazard("infinite-derivative", op, 0, "zero", order)
@@ -98,13 +93,18 @@ def _power(op: Op, seen: Evaluated) -> Iterator[Hazard]:
 def _failing_order(op: Op, exponent: Interval, seen: Evaluated) -> int | None:
     """Return the first derivative that fails at base 0, up to the second.
 
-    With respect to the base, the first is infinite below exponent 1, the second below 2. With respect to the exponent,
-    torch puts 0 for the first one, 0^y * log(0), but not for the second.
+    With respect to the base, the first is infinite below exponent 1, the second below 2. Torch puts 0 for what it multiplies
+    by an exponent of 0, and for 0^y * log(0), the derivative with respect to the exponent; but it does so only once, and the
+    second derivatives are NaN. An exponent that is a number in the text is spared that.
     """
+    if is_constant(op.args[1]) and is_whole(op.args[1]):
+        return None
     if seen.differentiated(op.args[0]):
-        for order in (1, 2):
+        for order in () if is_whole(op.args[1]) else (1, 2):
             if intersect(exponent, between(order - 1.0, float(order), "()")) is not None:
                 return order
+        if 0 in exponent:
+            return 2
     return 2 if seen.differentiated(op.args[1]) and not is_constant(op.args[1]) else None
 
 

@@ -32,7 +32,9 @@ def _find(variants: Sequence[Variant]) -> Iterator[Diagnostic]:
 
 def _diagnostic(case: Case) -> Diagnostic:
     what = ("", "the derivative of ", "the second derivative of ")[case.order] + case.expression
-    fate, where = ("undefined", f"every {case.argument}") if case.operator == "norm" else ("infinite", case.argument)
+    fate, where = "infinite" if case.order < 2 else "infinite or NaN", case.argument
+    if case.operator == "norm":
+        fate, where = "undefined", f"every {case.argument}"
     return Diagnostic(
         "infinite-derivative",
         f"{what} is {fate} where {where} is 0",

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from rulec.ir.graph import Nested, Op, is_constant
 from rulec.ir.passes.pullback import factors_of
 from rulec.lints.conditions import Facts
+from rulec.lints.functions import UNARY, norm, power, softmax, square, total, variance
 from rulec.lints.intervals import (
     AT_LEAST_ONE,
     NON_NEGATIVE,
     ONE,
     REALS,
     TRUTH,
-    UNARY,
     ZERO,
     Interval,
     add,
@@ -30,14 +30,9 @@ from rulec.lints.intervals import (
     maximum,
     minimum,
     multiply,
-    norm,
     point,
-    power,
-    softmax,
-    square,
+    precedes,
     subtract,
-    total,
-    variance,
 )
 from rulec.lints.numbering import Numbering
 from rulec.semantics.typed import Extent
@@ -46,7 +41,6 @@ At = tuple[tuple[str, int], ...]  # fixed components: pairs (index, number), sor
 Leaf = Callable[[Op, At], Interval]
 
 _LEAVES = frozenset(("state", "genome", "prediction"))
-TINIEST = 2.0**-150  # what is not above it is 0 in float32
 
 
 class Ranges:
@@ -152,16 +146,13 @@ class Ranges:
         a, b = (self.of(x, facts, at) for x in op.args)
         if op.name in ("greater", "greater_equal"):
             a, b = b, a
-        if op.name in ("less", "greater"):
-            below, above = a.high < b.low or _touch(a, b), b.high <= a.low
-        else:
-            below, above = a.high <= b.low, b.high < a.low or _touch(b, a)
-        return ONE if below else ZERO if above else TRUTH
+        strictly = op.name in ("less", "greater")
+        return ONE if precedes(a, b, strictly) else ZERO if precedes(b, a, not strictly) else TRUTH
 
     def _equal(self, op: Op, facts: Facts, at: At) -> Interval:
         a, b = (self.of(x, facts, at) for x in op.args)
         same = self.numbers.same(*op.args) or (a.is_point and a == b)
-        apart = intersect(a, b) is None
+        apart = precedes(a, b, True) or precedes(b, a, True) or (ZERO in (a, b) and intersect(a, b) is None)
         yes, no = (ONE, ZERO) if op.name == "equal" else (ZERO, ONE)
         return yes if same else no if apart else TRUTH
 
@@ -208,8 +199,7 @@ class Ranges:
     # --- Values without arguments ---
 
     def _constant(self, op: Op, facts: Facts, at: At) -> Interval:
-        value = op["value"]
-        return hull(point(value), ZERO) if 0 < abs(value) <= TINIEST else point(value)
+        return point(op["value"])
 
     def _array(self, op: Op, facts: Facts, at: At) -> Interval:
         return hull(*(point(value) for value in _numbers(op["values"])))
@@ -236,11 +226,6 @@ def is_whole(op: Op) -> bool:
     if op.name in ("add", "sub", "mul", "neg"):
         return all(is_whole(a) for a in op.args)
     return op.name in ("time", "extent", "position")
-
-
-def _touch(a: Interval, b: Interval) -> bool:
-    """Whether a ends where b begins, and not both reach that number."""
-    return a.high == b.low and (a.high_open or b.low_open)
 
 
 def _sorted(fixed: Mapping[str, int]) -> At:

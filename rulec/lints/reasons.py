@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rulec.ir.graph import Op, Program, is_constant
 from rulec.lints.beginnings import initial_range
 from rulec.lints.hazards import Bad
-from rulec.lints.intervals import NEGATIVE, NON_NEGATIVE, Interval, intersect
+from rulec.lints.intervals import NEGATIVE, NON_NEGATIVE, TINIEST, Interval, intersect
 from rulec.lints.reachable import Evaluation
 from rulec.lints.written import quoted
 
@@ -84,7 +84,7 @@ def _genome(op: Op, bad: Bad, asking: Asking) -> str:
 
 
 def _constant(op: Op, bad: Bad, asking: Asking) -> str:
-    return f"`{op['value']:g}` is 0 in float32" if bad == "zero" and op["value"] else ""
+    return f"`{op['value']:g}` is 0 in float32" if bad == "zero" and 0 < abs(op["value"]) <= TINIEST else ""
 
 
 def _data(op: Op, bad: Bad, asking: Asking) -> str:
@@ -152,6 +152,9 @@ def _parts(op: Op) -> list[Op]:
     return [part for a in op.args for part in _parts(a)] if op.name in ("add", "sub", "mul", "stop") else [op]
 
 
+_LEVELLING = frozenset(("tanh", "sigmoid", "erf", "softsign", "relu_tanh"))
+
+
 def _difference(op: Op, bad: Bad, asking: Asking) -> str:
     a, b = op.args
     if bad == "zero" and a.name == "time" and is_constant(b):
@@ -162,6 +165,8 @@ def _difference(op: Op, bad: Bad, asking: Asking) -> str:
         return f"`{b['name']}` can be {a['value']:g}"
     if bad == "zero" and is_constant(a, 1.0) and b.name == "pow" and asking.is_bad(b.args[1], bad):
         return f"{reason(b.args[1], bad, asking)}, and any number to the power 0 is 1"
+    if bad == "zero" and b.name in _LEVELLING:
+        return f"{quoted(b.span)} is rounded to {quoted(a.span)} for large arguments"
     return f"{quoted(b.span)} can {'equal' if bad == 'zero' else 'exceed'} {quoted(a.span)}"
 
 

@@ -9,7 +9,7 @@ from rulec.ir.differentiate import differentiate
 from rulec.ir.graph import Op, constant, pointwise, reduce
 from rulec.lints.hazards import Bad
 from rulec.lints.intervals import NEGATIVE, NON_NEGATIVE, NON_POSITIVE, NONZERO, POSITIVE, TRUTH, Interval, intersect
-from rulec.lints.written import Written, in_power, in_sum, is_pasteable, one_line, replaced
+from rulec.lints.written import Written, in_power, in_sum, is_pasteable, is_repeatable, one_line, replaced
 from rulec.semantics import typed as t
 from rulec.source import Span
 
@@ -33,13 +33,15 @@ class Subject:
     """An expression that fails where one of its arguments is bad, up to the derivative of this order.
 
     `arguments`: where they lie, wherever the expression is computed; a number stands for itself. `condition`: the text of
-    the condition under which it is used, and whether it is used where that holds.
+    the condition under which it is used, and whether it is used where that holds. `either_sign`: the bad argument may have
+    either, as a denominator and the base of a whole power.
     """
 
     written: Written
     place: int
     arguments: tuple[Interval | float, ...]
     order: int
+    either_sign: bool
     condition: tuple[str, bool] | None = None
 
 
@@ -114,15 +116,19 @@ def _guards(subject: Subject) -> Iterator[_Guard]:
         for small in _SMALL["norm"]:
             yield _Guard(inside.format(small), lambda x, rest, s=small: _length(x, indices, s), whole=True)  # type: ignore[misc]
         return
+    if subject.either_sign and not is_repeatable(argument.span):
+        return
     for small in _SMALL[operator]:
-        yield _beside(text, interval, small, _divides(subject))
+        yield _beside(text, interval, small, subject.either_sign)
+    if operator == "pow" and not subject.either_sign and is_repeatable(argument.span):
+        yield _zero_at_zero(subject.written, text)
 
 
-def _beside(text: str, interval: Interval, small: float, divides: bool) -> _Guard:
+def _beside(text: str, interval: Interval, small: float, either_sign: bool) -> _Guard:
     """Keep a value away from 0 on the side where it lies."""
     if intersect(interval, NON_NEGATIVE) == interval:
         return _Guard(f"{in_sum(text)} + {small:g}", lambda x, rest: x + small)
-    if not divides:
+    if not either_sign:
         return _Guard(f"max({text}, {small:g})", lambda x, rest: pointwise("max", x, small))
     if intersect(interval, NON_POSITIVE) == interval:
         return _Guard(f"{in_sum(text)} - {small:g}", lambda x, rest: x - small)
@@ -132,11 +138,16 @@ def _beside(text: str, interval: Interval, small: float, divides: bool) -> _Guar
     )
 
 
-def _divides(subject: Subject) -> bool:
-    """Whether the bad argument may have either sign: a denominator, or the base of a whole power."""
-    exponent = subject.arguments[-1]
-    whole = isinstance(exponent, float) and exponent.is_integer()
-    return subject.written.operator == "div" or (subject.written.operator == "pow" and whole)
+def _zero_at_zero(written: Written, text: str) -> _Guard:
+    """Take the power of what is not 0 alone: near 0, powers below 1 make much of what is small."""
+    is_zero = f"{in_sum(text)} == 0"
+    power = replaced(written.span, written.arguments[0].span, f"where({is_zero}, 1, {text})")
+
+    def apply(x: Op, args: Sequence[Op]) -> Op:
+        zero = pointwise("equal", x, 0.0)
+        return pointwise("where", zero, 0.0, pointwise("pow", pointwise("where", zero, 1.0, x), args[1]))
+
+    return _Guard(f"where({is_zero}, 0, {power})", apply, whole=True)
 
 
 def _length(x: Op, indices: tuple[str, ...], small: float) -> Op:
@@ -151,7 +162,7 @@ def _setting(subject: Subject) -> Setting:
     assert isinstance(interval, Interval)
     bad: tuple[Bad, ...] = ("zero",)
     good = NONZERO
-    if not _divides(subject) and subject.written.operator != "norm":
+    if not subject.either_sign and subject.written.operator != "norm":
         good = POSITIVE
         bad = ("zero", "negative") if intersect(interval, NEGATIVE) is not None else ("zero",)
     guarded = subject.condition is not None

@@ -30,16 +30,16 @@ class Site:
 
 @dataclass(frozen=True)
 class _Step:
-    """An op on the way down from what is written.
+    """An op on the way down from what is written, and what is known where it is used.
 
-    `wanted`: a derivative flows back to it. `mixed`: a value that carries one meets it in more than a sum, so that its
-    value is a factor of that derivative, up to the next `where`.
+    `wanted`: a derivative flows back to it. `factor`: a value that carries one meets it in more than a sum, so that its value
+    is a factor of that derivative; this is computed everywhere, and known is only what each `where` between them says.
     """
 
     op: Op
     facts: Facts
     wanted: bool
-    mixed: bool
+    factor: Facts | None
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ def _distinct(sites: Sequence[Site]) -> Iterator[Site]:
 def sites_of(evaluation: Evaluation, derivatives: Derivatives) -> Iterator[Site]:
     """Yield what may go wrong where a block is evaluated, from what it writes downwards."""
     root = evaluation.ranges.root
-    stack = [_Step(write.value, root, True, False) for write in reversed(evaluation.writes)]
-    seen: set[tuple[int, int, bool, bool]] = set()
+    stack = [_Step(write.value, root, True, None) for write in reversed(evaluation.writes)]
+    seen: set[tuple[int, int, bool, int]] = set()
     while stack:
         step = stack.pop()
-        key = (id(step.op), id(step.facts), step.wanted, step.mixed)
+        key = (id(step.op), id(step.facts), step.wanted, id(step.factor))
         if key in seen:
             continue
         seen.add(key)
@@ -93,20 +93,28 @@ def sites_of(evaluation: Evaluation, derivatives: Derivatives) -> Iterator[Site]
 
 
 def _at(step: _Step, evaluation: Evaluation, derivatives: Derivatives) -> Iterator[Site]:
-    ranges, op = evaluation.ranges, step.op
     here = list(_under(step.facts, step, evaluation, derivatives))
     yield from (Site(hazard, evaluation, step.facts) for hazard in here)
-    if step.facts is ranges.root or not step.wanted or not (derivatives.carried_by(op) or step.mixed):
-        return
     known = {hazard.place: hazard.order for hazard in here}
-    for hazard in hazards(op, Evaluated(ranges, ranges.root, derivatives, True)):
+    for hazard in _elsewhere(step, evaluation, derivatives):
         if hazard.order < known.get(hazard.place, 3):
-            yield Site(hazard, evaluation, ranges.root, _outermost(hazard, step, evaluation, derivatives))
+            yield Site(hazard, evaluation, evaluation.ranges.root, _outermost(hazard, step, evaluation, derivatives))
 
 
 def _under(facts: Facts, step: _Step, evaluation: Evaluation, derivatives: Derivatives) -> Iterator[Hazard]:
     if facts.possible:
         yield from hazards(step.op, Evaluated(evaluation.ranges, facts, derivatives, step.wanted))
+
+
+def _elsewhere(step: _Step, evaluation: Evaluation, derivatives: Derivatives) -> Iterator[Hazard]:
+    """Yield what spoils a derivative also where no `where` chooses the op."""
+    root = evaluation.ranges.root
+    if step.facts is root:
+        return
+    if step.wanted and derivatives.carried_by(step.op):
+        yield from _under(root, step, evaluation, derivatives)
+    elif step.factor is not None:
+        yield from _under(step.factor, step, evaluation, derivatives)
 
 
 def _outermost(hazard: Hazard, step: _Step, evaluation: Evaluation, derivatives: Derivatives) -> Facts:
@@ -118,17 +126,21 @@ def _outermost(hazard: Hazard, step: _Step, evaluation: Evaluation, derivatives:
 
 
 def _below(step: _Step, evaluation: Evaluation, derivatives: Derivatives) -> Iterator[_Step]:
-    op, facts, ranges = step.op, step.facts, evaluation.ranges
+    op, ranges, factor = step.op, evaluation.ranges, step.factor
     if op.name == "where":
-        yield _Step(op.args[0], facts, False, False)
+        yield _Step(op.args[0], step.facts, False, factor)
         for place, truth in ((1, True), (2, False)):
-            yield _Step(op.args[place], facts.under(op, truth, ranges), step.wanted, False)
+            chosen = None if factor is None else factor.under(op, truth, ranges)
+            yield _Step(op.args[place], step.facts.under(op, truth, ranges), step.wanted, chosen)
         return
     wanted = step.wanted and op.name not in BARRIERS
-    mixed = step.mixed or (not _is_linear(op) and derivatives.carried_by(op))
-    inner = facts.outside(_bound(op))
+    if wanted and not _is_linear(op) and derivatives.carried_by(op):
+        factor = ranges.root
+    elif op.name in BARRIERS and op.name != "stop":  # a comparison with what is infinite is 0 or 1
+        factor = None
+    bound = _bound(op)
     for argument in op.args:
-        yield _Step(argument, inner, wanted, mixed and wanted)
+        yield _Step(argument, step.facts.outside(bound), wanted, None if factor is None else factor.outside(bound))
 
 
 def _is_linear(op: Op) -> bool:

@@ -1,5 +1,7 @@
 """Try a rewrite on numbers: it must agree with the original wherever that is finite, and be finite where that is not.
 
+A value that is finite where only its derivative fails must stay as it is, but for what is too small to matter.
+
 Numbers are drawn from the ranges that the arguments have, at a distance of at least 1e-4 from where the original fails.
 """
 
@@ -23,6 +25,7 @@ _DRAW = "draw"  # the axis along which numbers are drawn
 _DRAWS = 200
 _EXTENT = 3  # of every index
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
+_NEGLIGIBLE = 1e-6  # how far the value may move at a place where only its derivative fails
 _LARGEST = 3e38  # about the largest number of float32
 
 
@@ -40,6 +43,8 @@ def holds(setting: Setting, rewritten: Build) -> bool:
         for bad in setting.bad:
             given = _points(setting, bad, generator)
             if not all(_finite(_value(o, given)) for o in _with_derivatives(other, variables, setting.order)):
+                return False
+            if not setting.guarded and not _agree(_value(original, given), _value(other, given), _NEGLIGIBLE):
                 return False
             values = (_value(o, given) for o in _with_derivatives(original, variables, setting.order))
             failures += not all(map(_finite, values))
@@ -134,6 +139,6 @@ def _finite(value: np.ndarray) -> bool:
     return bool(np.all(np.abs(value) < _LARGEST))
 
 
-def _agree(original: np.ndarray, rewritten: np.ndarray) -> bool:
-    apart = np.abs(original - rewritten) <= _RELATIVE * np.maximum(np.abs(original), np.abs(rewritten)) + _ABSOLUTE
-    return bool(np.all(apart | ~np.isfinite(original)))
+def _agree(original: np.ndarray, rewritten: np.ndarray, absolute: float = _ABSOLUTE) -> bool:
+    near = np.abs(original - rewritten) <= _RELATIVE * np.maximum(np.abs(original), np.abs(rewritten)) + absolute
+    return bool(np.all(near | ~np.isfinite(original)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -157,6 +158,11 @@ def quoted(span: Span) -> str:
 def is_pasteable(span: Span) -> bool:
     """Whether a text may be written on one line: it holds no comment."""
     return "#" not in span.text
+
+
+def is_repeatable(span: Span) -> bool:
+    """Whether a text means the same value wherever it is written again: `noise` is drawn anew at each place."""
+    return re.search(r"\bnoise\b", span.text) is None
 
 
 def one_line(text: str) -> str:

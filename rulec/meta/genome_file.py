@@ -22,7 +22,7 @@ import rulec
 from rulec.meta import messages
 from rulec.runtime.atomic import write_bytes
 from rulec.runtime.compiled import CompiledRule, EntrySpec, Genome, State
-from rulec.runtime.domains import bounds
+from rulec.runtime.domains import inside
 from rulec.source import Diagnostic, Diagnostics, RuleError
 
 VERSION = "1"
@@ -153,18 +153,9 @@ def _problem(
         return messages.wrong_genome_shape(entry.name, value.shape, entry.shape, causes, help)
     if not value.isfinite().all():
         return messages.not_finite(entry.name)
-    if not _inside(entry, value):
+    if not inside(value, entry.domain).all():
         return messages.outside_its_domain(entry.name, str(entry.domain))
     return None
-
-
-def _inside(entry: EntrySpec, value: torch.Tensor) -> bool:
-    if entry.domain.name == "positive":
-        return bool((value > 0).all())
-    if entry.domain.name in ("unit", "interval"):
-        low, high = bounds(entry.domain)
-        return bool(((value >= low) & (value <= high)).all())
-    return True
 
 
 def _causes(entry: EntrySpec, about: Mapping[str, object], compiled: CompiledRule) -> tuple[tuple[str, ...], str]:

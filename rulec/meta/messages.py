@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rulec.semantics.typed import Domain
 from rulec.source import Diagnostic, Span
 
 
@@ -196,6 +197,23 @@ def wrong_start(name: str, given: Sequence[int], expected: Sequence[int]) -> Dia
         "wrong-shape",
         f"`{name}` of the given genome has shape {list(given)}, not {list(expected)}",
         help="give one genome, or one per member: start from `step.init_genome(seed=0)`",
+    )
+
+
+def start_outside(span: Span | None, name: str, value: float, member: int | None, domain: Domain) -> Diagnostic:
+    whose = "" if member is None else f" of member {member}"
+    low = "0" if domain.low is None else f"{domain.low:g}"
+    high = "1" if domain.high is None else f"{domain.high:g}"
+    wanted = {"positive": "a number above 0", "real": "a finite number"}.get(
+        domain.name, f"a number from {low} to {high}"
+    )
+    return Diagnostic(
+        "outside-domain",
+        f"`{name}`{whose} begins at {value:g} in the given genome, which is not in its domain",
+        span,
+        f"`{name}` is declared here" if span else "",
+        notes=(f"its domain is `{domain}`, and meta-learning begins with what a bijection makes of the value",),
+        help=f"give `{name}` {wanted}, or declare another domain",
     )
 
 

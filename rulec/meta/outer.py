@@ -1,13 +1,14 @@
-"""Find the outer step that is asked for, and fit it to a compiled rule."""
+"""Find the outer step that is asked for, and fit it to a rule. Loads no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rulec.ir.graph import Program
 from rulec.meta import messages
-from rulec.runtime.compiled import CompiledRule
 from rulec.runtime.rule import shipped_outers
 from rulec.semantics.check import Library, load_library
 from rulec.semantics.outers import check_outer
@@ -15,16 +16,25 @@ from rulec.semantics.typed import Call, OptionValue, Outer
 from rulec.source import Diagnostics, RuleError, Source
 from rulec.syntax import read_source
 
+if TYPE_CHECKING:
+    from rulec.runtime.compiled import CompiledRule
+
 
 def outer_from(outer: str | Outer, compiled: CompiledRule, options: Mapping[str, OptionValue] | None = None) -> Outer:
-    """Return the outer step `NAME` of the rule's own file or a shipped one, or `FILE:NAME`; pass typed ones through.
+    """Return the outer step that `find_outer` finds for a compiled rule; pass typed ones through."""
+    if isinstance(outer, Outer):
+        return outer
+    own = load_library(Source(compiled.program.name, compiled.source_text), Diagnostics())
+    return find_outer(outer, own, options)
+
+
+def find_outer(outer: str, own: Library, options: Mapping[str, OptionValue] | None = None) -> Outer:
+    """Return the outer step `NAME` of the rule's own file or a shipped one, or `FILE:NAME`.
 
     Raises `RuleError` for names that are unknown and for mistakes in the step.
     """
-    if isinstance(outer, Outer):
-        return outer
     found = Diagnostics()
-    library, name = _library(outer, compiled, found)
+    library, name = _library(outer, own, found)
     if name not in library.outers:
         raise RuleError(
             [messages.unknown_outer(name, list(dict.fromkeys([*library.outers, *shipped_outers().outers])))]
@@ -35,7 +45,7 @@ def outer_from(outer: str | Outer, compiled: CompiledRule, options: Mapping[str,
     return checked
 
 
-def _library(outer: str, compiled: CompiledRule, found: Diagnostics) -> tuple[Library, str]:
+def _library(outer: str, own: Library, found: Diagnostics) -> tuple[Library, str]:
     if ":" in Path(outer).name:
         path, _, name = outer.rpartition(":")
         source, problems = read_source(path)
@@ -43,23 +53,22 @@ def _library(outer: str, compiled: CompiledRule, found: Diagnostics) -> tuple[Li
         library = load_library(source, found, Path(path).parent)
         found.raise_errors()
         return library, name
-    own = load_library(Source(compiled.program.name, compiled.source_text), Diagnostics())
     return (own if outer in own.outers else shipped_outers()), outer
 
 
-def check_inner(outer: Outer, compiled: CompiledRule) -> None:
-    """Check that the outer step fits the compiled rule. Raises `RuleError`."""
-    name = compiled.program.name
-    if outer.inner.name not in ("rule", name):
-        raise RuleError([messages.other_inner_rule(outer.inner.span, outer.name, outer.inner.name, name)])
+def check_inner(outer: Outer, program: Program) -> None:
+    """Check that the outer step fits the program of a rule. Raises `RuleError`."""
+    if outer.inner.name not in ("rule", program.name):
+        raise RuleError([messages.other_inner_rule(outer.inner.span, outer.name, outer.inner.name, program.name)])
     if outer.plus:
         raise RuleError([messages.plus_not_available(outer.span, outer.name)])
+    entries = [entry.name for entry in program.genome]
     for setting, value in outer.inner.settings.items():
-        own = compiled.program.options
+        own = program.options
         if setting in own and own[setting] != value:
             raise RuleError([messages.option_differs(outer.inner.span, setting, value, own[setting])])
-        if setting not in own and setting not in compiled.genome_spec:
-            raise RuleError([messages.unknown_meta_entry(outer.inner.span, setting, list(compiled.genome_spec))])
+        if setting not in own and setting not in entries:
+            raise RuleError([messages.unknown_meta_entry(outer.inner.span, setting, entries)])
 
 
 def with_rate(outer: Outer, lr: float | None) -> Outer:

@@ -19,6 +19,7 @@ from rulec.meta.parameters import Free, parameters_of, shared_initial
 from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome
+from rulec.runtime.domains import inside
 from rulec.semantics.typed import OptionValue, Outer
 from rulec.source import RuleError
 from rulec.tasks.registry import task_from
@@ -58,7 +59,7 @@ def plan(
 ) -> Plan:
     """Check and settle everything. Raises `RuleError`."""
     outer = with_rate(outer_from(outer, compiled, options), lr)
-    check_inner(outer, compiled)
+    check_inner(outer, compiled.program)
     task = task_from(task)
     check_fit(compiled, task)
     clip = float(_chosen(clip, outer, "clip", CLIP))
@@ -100,6 +101,21 @@ def _count(name: str, value: object, least: int) -> int:
     return value
 
 
+def _check_inside(start: Genome, step: CompiledRule) -> None:
+    """Check that all numbers of a given genome, (members, ...), lie in their domains. Raises `RuleError`."""
+    spans = {entry.name: entry.span for entry in step.program.genome}
+    found = []
+    for name, spec in step.genome_spec.items():
+        outside = (~inside(start[name], spec.domain)).nonzero()
+        if len(outside):
+            place = tuple(outside[0].tolist())
+            member = place[0] if len(start[name]) > 1 else None
+            value = float(start[name][place])
+            found.append(messages.start_outside(spans.get(name), name, value, member, spec.domain))
+    if found:
+        raise RuleError(found)
+
+
 def _started(start: Genome | None, step: CompiledRule, outer: Outer, seed: int) -> Genome:
     """Return the genomes at the start, (members, ...): drawn or given, with the values that the `inner` clause sets."""
     genome = step.init_genome(seed) if start is None else as_members(step, start)
@@ -107,6 +123,9 @@ def _started(start: Genome | None, step: CompiledRule, outer: Outer, seed: int) 
     for name, value in genome.items():
         if len(value) not in (1, count):
             raise RuleError([messages.wrong_start(name, value.shape, (count, *value.shape[1:]))])
+    if start is not None:
+        _check_inside(genome, step)
+    for name, value in genome.items():
         genome[name] = value.expand(count, *value.shape[1:]).clone()
         if start is None and name in outer.inner.settings:
             genome[name].fill_(float(outer.inner.settings[name]))

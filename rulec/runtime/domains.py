@@ -30,6 +30,16 @@ def from_free(free: Tensor, domain: Domain) -> Tensor:
     return free
 
 
+def inside(value: Tensor, domain: Domain) -> Tensor:
+    """Say for each number whether it lies in the domain; the ends of `unit` and `interval` belong to it."""
+    if domain.name == "positive":
+        return (value > 0) & value.isfinite()
+    if domain.name in ("unit", "interval"):
+        low, high = bounds(domain)
+        return (value >= low) & (value <= high)
+    return value.isfinite()
+
+
 def bounds(domain: Domain) -> tuple[float, float]:
     if domain.name == "unit":
         return 0.0, 1.0

@@ -217,20 +217,26 @@ def _check_meta(
 
 def _names_states(item: ast.Invocation, rule: ast.Rule | None) -> bool:
     """Whether `init(w, b)` names synapse states; without a rule at hand, anything may be one."""
-    states = (
-        [
-            part.name.name
-            for node in walk(rule)
-            if isinstance(node, ast.Synapse)
-            for part in walk(node)
-            if isinstance(part, ast.State)
-        ]
-        if rule
-        else []
-    )
+    states = _synapses(rule) if rule else []
     names = [argument.name for argument in item.arguments if isinstance(argument, ast.Name)]
     plain = len(names) == len(item.arguments) and not item.keywords
     return plain and (rule is None or set(names) <= {"w", *states})
+
+
+def _synapses(rule: ast.Rule) -> list[str]:
+    """Return the names of a rule's synapse states, whatever its options."""
+    sections = [node for node in walk(rule) if isinstance(node, ast.Synapse)]
+    return [part.name.name for node in sections for part in walk(node) if isinstance(part, ast.State)]
+
+
+def fits(outer: t.Outer, rule: ast.Rule) -> bool:
+    """Whether a rule has all that an outer step gives and learns by name."""
+    entries = _entries(rule)
+    options = [s.name.name for s in rule.sections if isinstance(s, ast.Option)]
+    states = ["w", *_synapses(rule)]
+    wanted = [item.name.split(".", 1)[1] for item in outer.meta if "." in item.name]
+    begun = [str(name) for item in outer.meta if item.name == "init" for name in item.arguments]
+    return {*outer.inner.settings} <= {*entries, *options} and {*wanted} <= {*entries} and {*begun} <= {*states}
 
 
 def _check_through(through: ast.Through, options: Mapping[str, t.OptionValue], found: Diagnostics) -> t.Call:

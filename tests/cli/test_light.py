@@ -37,6 +37,10 @@ def seconds(*arguments: str) -> float:
         ["--help"],
         ["train", "--help"],
         ["show", "backprop", "-o", "nonsense"],
+        [
+            *("train", "tests/lints/bad/flow/gradient-cut-outer.rule", "--outer", "tuned"),
+            *("--task", "digits", "--net", "64-10", "--out", "nowhere"),
+        ],
     ],
 )
 def test_nothing_heavy_is_loaded(arguments):

@@ -98,6 +98,37 @@ def test_longer_with_resume_is_the_same_as_at_once(rulec, finished, tmp_path):
     assert resumed["lr"].item() == whole["lr"].item()
 
 
+CUT = Path(__file__).parents[1] / "lints" / "bad" / "flow" / "gradient-cut-any-rule.rule"
+
+
+def test_what_no_gradient_reaches_is_told_before_training(rulec, tmp_path):
+    settings = ["--task", "digits", "--net", "64-10", "--outer", "tuned", "--out", tmp_path / "run"]
+    answer = rulec("train", f"{CUT}:sure", *settings)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == CUT.with_suffix(".expected").read_text().replace(CUT.name, str(CUT))
+    assert not (tmp_path / "run").exists()
+
+
+def test_warnings_about_the_outer_step_are_shown_unless_they_are_allowed(rulec, tmp_path, monkeypatch):
+    from rulec.lints import registry
+    from rulec.lints.lint import Lint
+    from rulec.source import Diagnostic
+
+    def found(outer, variant):
+        yield Diagnostic("slow-step", f"`{outer.name}` is slow", outer.span, severity="warning")
+
+    monkeypatch.setattr(registry, "LINTS", (Lint("slow-step", "Slow.", find_outer=found),))
+    path = tmp_path / "mine.rule"
+    text = (Path(__file__).parents[2] / "rules" / "outers.rule").read_text()
+    path.write_text(text)
+    settings = [*TRAIN, "--steps", "0", "--outer", f"{path}:adam"]
+    answer = rulec(*settings, "--out", tmp_path / "a")
+    assert answer.code == 0 and answer.err.startswith("warning[slow-step]: `adam` is slow\n --> ")
+    path.write_text(text.replace("outer adam ", "# allow: slow-step\nouter adam "))
+    answer = rulec(*settings, "--out", tmp_path / "b")
+    assert answer.code == 0 and "slow-step" not in answer.err
+
+
 def _read_all(terminal: int) -> str:
     """Read a terminal until its other end is closed."""
     shown = b""

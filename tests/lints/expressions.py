@@ -7,7 +7,8 @@ import math
 from hypothesis import strategies as st
 
 from rulec.ir.graph import Op, constant, pointwise
-from rulec.lints.intervals import UNARY, Interval, between, point
+from rulec.lints.functions import UNARY
+from rulec.lints.intervals import Interval, between, point
 
 Leaves = dict[str, tuple[Interval, float]]
 

@@ -84,6 +84,80 @@ def test_outer_steps_are_checked_with_the_options_they_give(check, tmp_path):
     assert code == 1 and "silently-first-order" in err
 
 
+DIVIDING = """rule shrinking "Divides its errors by their size"
+
+option floor = 1
+
+genome
+  lr : positive = 0.1
+
+neuron
+  x
+  d
+
+synapse
+  w[i,j] = normal(0, 1 / sqrt(fan_in))
+
+input i
+  x[i] = input[i]
+
+forward i -> j
+  x[j] = act(sum[i](w[i,j] * x[i]))
+
+output j
+  prediction[j] = x[j]
+  d[j] = x[j] - target[j]
+
+backward i <- j
+  d[i] = sum[j](w[i,j] * d[j])
+
+update i -> j
+  w[i,j] -= lr * mean[n](x[i] * d[j] / (floor + abs(d[j])))
+
+laws
+  kept : update(w) == -lr * mean[n](x[i] * d[j] / (1 + abs(d[j])))
+
+rule still "Does next to nothing"
+
+synapse
+  w[i,j] = 0
+
+neuron
+  x
+
+input i
+  x[i] = input[i]
+
+forward i -> j
+  x[j] = sum[i](w[i,j] * x[i])
+
+output j
+  prediction[j] = x[j]
+
+update i -> j
+  w[i,j] *= 0.9
+
+outer chosen "Gives an option"
+  inner rule(floor = FLOOR) for 5 steps on support
+  meta genome
+  minimize loss on query
+  through unroll
+  by adam(lr = 0.001)
+"""
+
+
+def test_inner_rules_are_looked_through_with_the_options_they_are_given(check, tmp_path):
+    path = tmp_path / "two.rule"
+    path.write_text(DIVIDING.replace("FLOOR", "1"))
+    assert check(path)[::2] == (0, "")
+    path.write_text(DIVIDING.replace("FLOOR", "0"))
+    code, _, err = check(path)
+    assert code == 1 and "warning[division-by-zero]" in err and "error[law-refuted]" in err
+    path.write_text(DIVIDING.replace("FLOOR", "still"))
+    code, _, err = check(path)
+    assert code == 1 and err.startswith("error[")
+
+
 def test_linting_loads_nothing_heavy():
     """Neither torch nor sympy nor numpy, whatever is found."""
     code = "import sys; from rulec.cli.main import run; run(['check', *sys.argv[1:]]); print(*sorted({'torch', 'numpy', 'sympy'} & set(sys.modules)))"

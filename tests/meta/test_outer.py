@@ -166,6 +166,33 @@ def test_wrong_numbers_are_told(backprop, functions, settings, id):
     assert _error(_compiled(backprop, population=2), functions, **settings).id == id
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told", "help"),
+    [
+        ("lr", [0.1, -0.5], "`lr` of member 1 begins at -0.5", "give `lr` a number above 0, or declare another domain"),
+        ("lr", [0.0, 0.1], "`lr` of member 0 begins at 0", "give `lr` a number above 0, or declare another domain"),
+        ("keep_", 1.5, "`keep_` begins at 1.5", "give `keep_` a number from 0 to 1, or declare another domain"),
+        ("gain", -2.25, "`gain` begins at -2.25", "give `gain` a number from -2 to 2, or declare another domain"),
+        ("eta", [[0.5, -1.0]], "`eta` begins at -1", "give `eta` a number above 0, or declare another domain"),
+        ("shift", float("inf"), "`shift` begins at inf", "give `shift` a finite number, or declare another domain"),
+    ],
+)
+def test_a_start_outside_its_domain_is_told(many, functions, name, value, told, help):
+    compiled = many.compile("2-4-1", loss="mse", population=2)
+    start = {entry: values[:1] for entry, values in compiled.init_genome(seed=0).items()}
+    assert planned(compiled, functions, start=dict(start)).free
+    found = _error(compiled, functions, start={**start, name: torch.tensor(value)})
+    assert (found.id, found.help) == ("outside-domain", help)
+    assert found.message == f"{told} in the given genome, which is not in its domain"
+    assert found.span is not None and found.span.text.startswith(name)
+
+
+def test_a_start_on_the_edge_of_its_domain_is_inside(many, functions):
+    compiled = many.compile("2-4-1", loss="mse")
+    start = {**compiled.init_genome(seed=0), "keep_": torch.tensor(1.0), "gain": torch.tensor(-2.0)}
+    assert planned(compiled, functions, start=start).free
+
+
 def test_the_task_must_fit_the_network(backprop, functions, digits):
     assert (
         _error(_compiled(backprop), digits).message
