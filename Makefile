@@ -7,6 +7,7 @@ STAMP := $(VENV)/.rulec-installed
 RULEC := $(BIN)/rulec
 DEMO := runs/demo
 TESTS ?= tests
+BENCH ?=
 
 export MPLBACKEND ?= Agg
 # For networks as small as these a second thread costs more than it brings.
@@ -51,8 +52,10 @@ types: setup  ## check the annotations
 experiments: setup  ## reproduce results (minutes)
 	$(BIN)/python -m pytest -q -s -m experiment --timeout 3600 $(TESTS)
 
-bench: setup  ## measure speed
-	@set -e; for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+bench: setup  ## measure speed and memory beside rivals (BENCH="NAME... --quick" for a part; takes a quiet machine, an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]' \
+		|| echo "the rivals could not be installed: their rows will say so"
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:  ## remove what was built and measured; .venv stays
 	rm -rf runs build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -23,6 +23,12 @@ def _same_numbers_every_time() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _without_waiting_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `auto` do without generated kernels, which have tests of their own: compiling one takes seconds."""
+    monkeypatch.setenv("RULEC_CXX", "none")
+
+
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether expected texts are to be rewritten."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,11 @@ from rulec.backend.layout import Slot, extent_size, genome_slots, state_slots
 from rulec.backend.losses import sample_loss
 from rulec.backend.paths import PathMap, neuron_labels
 from rulec.backend.plain import Plain
-from rulec.backend.values import LEADING, Emitter, Value
+from rulec.backend.values import LEADING, Emitter, Value, component
 from rulec.ir.graph import Op, Program
 from rulec.ir.signals import clamped_states, crosses
 from rulec.network.graph import Connection, Conv, Layer, Network
+from rulec.network.sizes import weighted_shape
 from rulec.source import RuleError, Span
 
 _TAKEN = ("x", "y", "t", "genome", "state", "new", "torch", "batch")  # names that the generated code uses itself
@@ -72,7 +73,9 @@ class Frame:
         leading: dict[str, int],
         dtype: torch.dtype,
         table: Mapping[str, LowerOp],
+        data: Collection[str] | None = None,
     ) -> None:
+        """`data` are the leading axes that `x` and `y` have: all of them unless told otherwise."""
         self.program, self.network, self.loss_name, self.table = program, network, loss, table
         self.leading = tuple(a for a in LEADING if a in leading)
         sizes = dict(leading)
@@ -85,8 +88,9 @@ class Frame:
         population = ("P",) if "P" in self.leading else ()
         self.genome = {s.name: self.input(s.name, (*population, *s.labels), "genome") for s in self.genome_slots}
         self.state = {s.name: self.input(s.name, (*self.leading, *s.labels), "state") for s in self.state_slots}
-        self.x = self.input("x", (*self.leading, "n", *neuron_labels("i", network.input.shape)))
-        self.y = self.input("y", (*self.leading, "n", "j"))
+        front = self.leading if data is None else tuple(a for a in self.leading if a in data)
+        self.x = self.input("x", (*front, "n", *neuron_labels("i", network.input.shape)))
+        self.y = self.input("y", (*front, "n", "j"))
         self.t = self.input("t", ())
         self.noise: dict[str, tuple[NoiseSite, Value]] = {}
         self.neurons: dict[tuple[str, str], Value] = {}  # (state, layer), with the letter `j`
@@ -105,7 +109,8 @@ class Frame:
     def input(self, name: str, labels: tuple[str, ...], kind: str = "") -> Value:
         """Add an argument of the graph, after those there are."""
         spelled = name.replace(".", "_")
-        value = self.emit.placeholder(f"{kind}_{spelled}" if kind and spelled in _TAKEN else spelled, labels)
+        name = f"{kind}_{spelled}" if kind and spelled in _TAKEN else spelled
+        value = self.emit.placeholder(name, labels, moves=bool(kind))
         self.last_input = value.node
         return value
 
@@ -197,6 +202,8 @@ class Frame:
     def count(self, index: str, view: View) -> int:
         if index in self.emit.sizes:
             return self.emit.sizes[index]
+        if index == "@":
+            return self._place_count(view)
         if view.layer is not None:
             return volume(view.layer.shape)
         assert view.connection is not None
@@ -204,6 +211,13 @@ class Frame:
             return self.network.layer(view.connection.target).shape[0]
         weights = view.connection.weights
         return view.connection.input_shape[0] * (volume(weights.kernel) if isinstance(weights, Conv) else 1)
+
+    def _place_count(self, view: View) -> int:
+        if view.layer is not None:
+            return volume(view.layer.shape[1:])
+        assert view.connection is not None
+        weights = view.connection.weights
+        return volume(weighted_shape(weights, view.connection.input_shape)[1:]) if isinstance(weights, Conv) else 1
 
     def where(self, connection: Connection) -> str:
         return f"the convolution `{connection.module or connection.name}`"
@@ -229,6 +243,14 @@ class Frame:
             return self.network.layer(view.connection.target).shape
         return view.connection.input_shape
 
+    def places(self, view: View) -> dict[str, int]:
+        """Return the lengths of the neuron axes that values can have here."""
+        letters = ("i", "j", *(x for x, extent in self.program.extents.items() if extent in ("i", "j")))
+        shapes = {letter: self.shape_of(letter, view) for letter in letters if view.layer or view.connection}
+        return {
+            x: n for letter, shape in shapes.items() for x, n in zip(neuron_labels(letter, shape), shape, strict=True)
+        }
+
     def of_connection(self, value: Value, name: str, view: View) -> Value:
         axis = 1 if "P" in self.leading else 0
         return self.emit.make(value.labels, torch.select, value.node, axis, self.connection_number(name, view))
@@ -252,13 +274,10 @@ class Frame:
             if name not in value.labels:
                 continue
             if isinstance(index, int):
-                axis = value.labels.index(name)
-                value = self.emit.make(
-                    tuple(x for x in value.labels if x != name), torch.select, value.node, axis, index
-                )
+                value = component(value, name, index)
             elif index != name:
                 table[name] = index
-        return self.emit.canonical(Value(self.emit, value.node, tuple(table.get(x, x) for x in value.labels)))
+        return self.emit.renamed(value, table)
 
     # --- Evaluation ---
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +32,19 @@ class Lowered:
     outputs: tuple[str, ...]  # state names, then "prediction" and "loss"
 
 
-def lower_step(program: Program, network: Network, loss: str, leading: dict[str, int], dtype: torch.dtype) -> Lowered:
-    """Return the graph of one whole step: genome, state, x, y, t, noise to new state, prediction and loss."""
-    frame = _run(program, network, loss, leading, dtype)
+def lower_step(
+    program: Program,
+    network: Network,
+    loss: str,
+    leading: dict[str, int],
+    dtype: torch.dtype,
+    data: Collection[str] | None = None,
+) -> Lowered:
+    """Return the graph of one whole step: genome, state, x, y, t, noise to new state, prediction and loss.
+
+    `data` are the leading axes that `x` and `y` have; what they lack is computed once for all along it.
+    """
+    frame = _run(program, network, loss, leading, dtype, data)
     prediction = _prediction(frame)
     mean_loss = frame.emit.reduce("mean", frame.full(frame.loss(prediction), ("n",)), ("n",))
     states = [frame.stored(slot, frame.state[slot.name]) for slot in frame.state_slots]
@@ -41,18 +52,30 @@ def lower_step(program: Program, network: Network, loss: str, leading: dict[str,
 
 
 def lower_prediction(
-    program: Program, network: Network, loss: str, leading: dict[str, int], dtype: torch.dtype
+    program: Program,
+    network: Network,
+    loss: str,
+    leading: dict[str, int],
+    dtype: torch.dtype,
+    data: Collection[str] | None = None,
 ) -> Lowered:
     """Return the graph of the prediction alone. Raises `RuleError` if it depends on the target."""
-    frame = _run(program, network, loss, leading, dtype)
+    frame = _run(program, network, loss, leading, dtype, data)
     lowered = _finish(frame, [_prediction(frame).node], ["prediction"])
     if frame.y.node.users:
         raise RuleError([messages.prediction_reads_target(frame.prediction_span, program.name)])
     return lowered
 
 
-def _run(program: Program, network: Network, loss: str, leading: dict[str, int], dtype: torch.dtype) -> Frame:
-    frame = Frame(program, network, loss, leading, dtype, OPS | REDUCTIONS | NETS)
+def _run(
+    program: Program,
+    network: Network,
+    loss: str,
+    leading: dict[str, int],
+    dtype: torch.dtype,
+    data: Collection[str] | None,
+) -> Frame:
+    frame = Frame(program, network, loss, leading, dtype, OPS | REDUCTIONS | NETS, data)
     run_program(frame)
     return frame
 

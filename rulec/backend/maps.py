@@ -11,61 +11,28 @@ Leading axes and shared declared indices become groups of one grouped convolutio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional, grad
 
+from rulec.backend.products import contract_labels
 from rulec.backend.values import Emitter, Value
 from rulec.network.graph import Conv
 from rulec.network.sizes import weighted_shape
 
+_LEADING = {"P", "T", "R"}
 _KERNEL = {"q", "ky", "kx"}
 _PRE = {"i", "iy", "ix"}
 _POST = {"j", "jy", "jx"}
 _NEURON = {"n"} | _PRE | _POST
+_SAMPLES = 64  # whose number is not known yet
 
 
 class CannotMap(Exception):
     """A contraction that is none of the three maps; the caller says where."""
-
-
-def contract_labels(emit: Emitter, factors: Sequence[Value], keep: Sequence[str]) -> Value:
-    """Contract values that hold no convolution kernel, two at a time, the cheapest result first."""
-    numbers = [v for v in factors if v.is_number]
-    values = [v for v in factors if not v.is_number]
-    while len(values) > 2:
-        pairs = [(a, b) for a in range(len(values)) for b in range(a + 1, len(values))]
-        first, second = min(pairs, key=lambda ab: _cost(emit, values, ab, keep))
-        values = _merge(emit, values, first, second, keep)
-    result = emit.einsum(values, keep) if values else emit.number(1.0)
-    for number in numbers:
-        result = result * number
-    return result
-
-
-def _merge(emit: Emitter, values: list[Value], first: int, second: int, keep: Sequence[str]) -> list[Value]:
-    rest = [v for k, v in enumerate(values) if k not in (first, second)]
-    needed = set(keep).union(*(v.labels for v in rest))
-    return [*rest, emit.einsum([values[first], values[second]], tuple(needed))]
-
-
-def _cost(emit: Emitter, values: list[Value], pair: tuple[int, int], keep: Sequence[str]) -> tuple[float, float]:
-    """Return (size of the loop, size of the result) with a rough idea of the network's sizes."""
-    labels = set(values[pair[0]].labels) | set(values[pair[1]].labels)
-    others = set(keep).union(*(v.labels for k, v in enumerate(values) if k not in pair))
-    return _volume(emit, labels), _volume(emit, labels & others)
-
-
-def _volume(emit: Emitter, labels: set[str]) -> float:
-    total = 1.0
-    for label in labels:
-        total *= emit.sizes.get(label, 64)
-    return total
-
-
-# --- Convolutions ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -96,6 +63,9 @@ class ConvMaps:
         if mixed:
             raise CannotMap("a nonlinear function of both neurons")
         small = [f for f in factors if f not in kernel and f not in pre and f not in post]
+        numbers = [f for f in small if set(f.labels) <= _LEADING]
+        if numbers and (pre or post) and (kernel or "n" not in keep):
+            return self._scaled(numbers, [f for f in factors if f not in numbers], kernel, keep)
         if not kernel and not (pre and "n" not in keep):
             return contract_labels(self.emit, factors, keep)
         needed = set(keep)
@@ -113,6 +83,23 @@ class ConvMaps:
                 raise CannotMap("a sum over the outputs of a grouped convolution")
             return contract_labels(self.emit, factors, keep)
         raise CannotMap("a product of weights and both neurons")
+
+    def _scaled(self, numbers: list[Value], factors: list[Value], kernel: list[Value], keep: Sequence[str]) -> Value:
+        """Multiply by numbers where there is least to multiply: the kernel, an image, what has no neurons, or an outer product."""
+        number = self._product(numbers)
+        volumes = [self._volume({*f.labels, *number.labels}) for f in factors]
+        place = volumes.index(min(volumes))
+        outer = ({*keep} - _NEURON) | ({*keep} & {"j"}) | _KERNEL
+        if not kernel and self._volume(outer) < volumes[place]:
+            return self.contract(factors, keep) * number
+        return self.contract([*factors[:place], factors[place] * number, *factors[place + 1 :]], keep)
+
+    def _volume(self, labels: Iterable[str]) -> int:
+        w = self.weights
+        known = {"n": _SAMPLES, "q": w.inputs // w.groups, "ky": w.kernel[0], "kx": w.kernel[1]}
+        known |= dict(zip(("i", "iy", "ix"), self.seen, strict=True))
+        known |= dict(zip(("j", "jy", "jx"), (w.outputs, *self.places), strict=True))
+        return math.prod(known.get(label) or self.emit.sizes[label] for label in labels)
 
     def _ones(self, like: Value) -> Value:
         """A postsynaptic value of one everywhere, with a single feature."""
@@ -247,4 +234,5 @@ class ConvMaps:
         labels = (*together, *(("j",) if has_post else ()), "q", "ky", "kx")
         sizes = (*self._sizes(together), *((outputs,) if has_post else ()), *shape[1:])
         value = self.emit.canonical(self.emit.make(labels, torch.reshape, node, sizes))
-        return self.emit.reduce("sum", value, [x for x in together if x not in needed])
+        summed = [x for x in (*together, "j") if x not in needed]
+        return self.emit.reduce("sum", value, summed if "i" in needed else [*summed, "q", "ky", "kx"])

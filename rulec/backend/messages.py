@@ -57,3 +57,29 @@ def prediction_reads_target(span: Span | None, rule: str) -> Diagnostic:
         "would not be known when predicting",
         help="set `prediction` before the target enters",
     )
+
+
+def no_compiler(name: str) -> Diagnostic:
+    return Diagnostic(
+        "no-compiler",
+        f"the backend `kernel` needs the C++ compiler `{name}`, which is not there",
+        help='install it (Debian: `apt install g++`), name another in the variable RULEC_CXX, or use `backend="fx"`',
+    )
+
+
+def compiler_failed(name: str, said: str) -> Diagnostic:
+    return Diagnostic(
+        "compiler-failed",
+        f"{name} could not compile a generated kernel",
+        notes=(said,),
+        help='use `backend="fx"`, and please report the rule and the network',
+    )
+
+
+def no_kernel(rule: str, operation: str) -> Diagnostic:
+    return Diagnostic(
+        "no-kernel",
+        f"no kernel is generated for rule `{rule}` on this network",
+        notes=(f"it needs `{operation}`",),
+        help='use `backend="fx"` or `backend="inductor"`',
+    )

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, fx
 
 from rulec.backend.lowering import Lowered
+from rulec.backend.planned import Pool, planned
 
-BACKENDS = ("fx", "inductor")
+BACKENDS = ("auto", "fx", "inductor", "kernel")  # `auto` and `kernel` are for unrolls; single steps run as with `fx`
 
 Graph = Callable[..., tuple[Tensor, ...]]
 
@@ -23,8 +24,16 @@ def graph_module(lowered: Lowered, name: str = "Step") -> fx.GraphModule:
 
 def executable(lowered: Lowered, backend: str, name: str = "Step") -> Graph:
     """Return the graph as a function of its flat arguments, for one of `BACKENDS`."""
-    module = graph_module(lowered, name)
-    return module if backend == "fx" else torch.compile(module, dynamic=False, fullgraph=True)
+    return executable_module(graph_module(lowered, name), backend)
+
+
+def executable_module(module: fx.GraphModule, backend: str) -> Graph:
+    return torch.compile(module, dynamic=False, fullgraph=True) if backend == "inductor" else module
+
+
+def without_gradient(module: fx.GraphModule, backend: str, pool: Pool) -> Graph:
+    """Return a traced graph as a function that nobody differentiates: in planned memory, or through Inductor."""
+    return planned(module, pool) if backend == "fx" else torch.compile(module, dynamic=False, fullgraph=True)
 
 
 def arguments(

@@ -85,6 +85,21 @@ def _lower_extent(frame: Frame, op: Op, view: View) -> Value:
     return frame.emit.number(float(frame.count(index, view)))
 
 
+def _lower_ones(frame: Frame, op: Op, view: View) -> Value:
+    """A one per neuron of a layer, or per input of a kernel; with groups, the inputs of the others are counted there, too."""
+    index, connection = op["index"], view.connection
+    if connection is not None and connection.weights is None:
+        return frame.emit.number(1.0)
+    shape = frame.shape_of(index, view)
+    labels, one = neuron_labels(index, shape), 1.0
+    if connection is not None and isinstance(connection.weights, Conv) and frame.side(index) == "i":
+        weights = connection.weights
+        labels, shape, one = ("q", "ky", "kx"), (weights.inputs // weights.groups, *weights.kernel), weights.groups
+    elif connection is not None:
+        labels, shape = labels[:1], shape[:1]
+    return frame.emit.make(labels, torch.Tensor.new_full, frame.x.node, shape, one)
+
+
 def _lower_position(frame: Frame, op: Op, view: View) -> Value:
     return frame.emit.make((op["index"],), torch.arange, frame.count(op["index"], view), dtype=frame.emit.dtype)
 
@@ -224,7 +239,9 @@ def _inserted(frame: Frame, before: Value, value: Value, at: list[tuple[str, int
     sizes = {x: size_of(x, parts) for x in labels}
     nodes = [frame.emit.expanded(p, labels, [sizes[x] for x in labels]).node for p in parts]
     axis = sorted([*labels, index], key=frame.emit.rank.__getitem__).index(index)
-    return frame.emit.make(frame.emit.sort([*labels, index]), torch.stack, nodes, axis)
+    stacked = frame.emit.make(frame.emit.sort([*labels, index]), torch.stack, nodes, axis)
+    frame.emit.stacks[stacked.key] = (index, tuple(parts))
+    return stacked
 
 
 def _noise_axes(frame: Frame, op: Op, view: View) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -257,6 +274,7 @@ OPS = {
     "loss": _lower_loss,
     "loss_slope": _lower_loss_slope,
     "extent": _lower_extent,
+    "ones": _lower_ones,
     "position": _lower_position,
     "act": _lower_act,
     "slope": _lower_slope,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from rulec.backend import units
 from rulec.backend.losses import loss_slope
-from rulec.backend.maps import ConvMaps, contract_labels
+from rulec.backend.maps import ConvMaps
 from rulec.backend.paths import PathMap, neuron_labels
+from rulec.backend.products import contract_labels
 from rulec.backend.values import Emitter, Value
 from rulec.network.graph import Connection, Conv, Layer, Network
 
@@ -65,7 +66,8 @@ class Plain:
             return ConvMaps(self.emit, connection.weights, connection.input_shape).contract(
                 factors, tuple(everything - drop)
             )
-        return contract_labels(self.emit, factors, tuple(everything - drop))
+        places = {"i": connection.input_shape[0], "j": self.network.layer(connection.target).shape[0]}
+        return contract_labels(self.emit, factors, tuple(everything - drop), places)
 
     def _send(self, connection: Connection) -> Value:
         path = PathMap(self.emit, self.network, connection)

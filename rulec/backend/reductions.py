@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rulec.backend import messages
 from rulec.backend.frame import Frame, View, volume
-from rulec.backend.maps import CannotMap, ConvMaps, contract_labels
+from rulec.backend.maps import CannotMap, ConvMaps
 from rulec.backend.paths import neuron_labels
+from rulec.backend.products import contract_labels
 from rulec.backend.values import Value
 from rulec.ir.graph import Op
 from rulec.ir.signals import whole_layer
@@ -108,7 +109,7 @@ def _divisor(frame: Frame, indices: tuple[str, ...], view: View) -> Value:
         count = (
             Value(frame.emit, frame.batch(), ()) if index == "n" else frame.emit.number(float(frame.count(index, view)))
         )
-        total = count if total.is_number and total.node == 1.0 else total * count
+        total = total * count
     return total
 
 
@@ -117,13 +118,11 @@ def _lower_contract(frame: Frame, op: Op, view: View) -> Value:
     if any(f.is_number and f.node == 0 for f in factors):
         return frame.emit.number(0.0)
     labels = _reduced(frame, op, view)
-    value = _contracted(frame, op, factors, labels, view)
-    if op["means"]:
-        value = value / _divisor(frame, op["means"], view)
     lateral = view.connection is not None and set(op["means"]) == {"j"} and whole_layer(op, "j")
+    count = _divisor(frame, op["means"], view)
     if op["places"] or lateral:
-        value = value / float(_place_count(frame, factors, view))
-    return value
+        count = count * float(_place_count(frame, factors, view))
+    return _contracted(frame, op, [*factors, 1.0 / count], labels, view)
 
 
 def _place_count(frame: Frame, factors: list[Value], view: View) -> int:
@@ -139,7 +138,7 @@ def _contracted(frame: Frame, op: Op, factors: list[Value], labels: set[str], vi
     everything = set().union(*(f.labels for f in factors))
     connection = view.connection
     if connection is None or not isinstance(connection.weights, Conv):
-        return contract_labels(frame.emit, factors, tuple(everything - labels))
+        return contract_labels(frame.emit, factors, tuple(everything - labels), frame.places(view))
     if "i" in labels and "q" in everything and "i" not in everything:
         labels = labels | {"q", "ky", "kx"}
     maps = ConvMaps(frame.emit, connection.weights, connection.input_shape)

@@ -97,6 +97,11 @@ class Value:
         return self.emit.pointwise("neg", self)
 
     @property
+    def key(self) -> tuple[Any, tuple[str, ...]]:
+        """Return what tells values apart."""
+        return self.node, self.labels
+
+    @property
     def is_number(self) -> bool:
         return isinstance(self.node, (int, float))
 
@@ -132,13 +137,20 @@ class Emitter:
             "*",
         ]
         self.known: dict[Any, fx.Node] = {}
+        self.stacks: dict[Any, tuple[str, tuple[Value, ...]]] = {}  # what was stacked along which label
         self.rank = {label: place for place, label in enumerate(order)}
 
     def number(self, value: float) -> Value:
         return Value(self, value, ())
 
-    def placeholder(self, name: str, labels: tuple[str, ...]) -> Value:
-        return Value(self, self.graph.placeholder(name), labels)
+    def placeholder(self, name: str, labels: tuple[str, ...], moves: bool) -> Value:
+        """Add an argument; `moves`: derivatives with respect to it are wanted."""
+        node = self.graph.placeholder(name)
+        node.meta["moves"] = moves
+        return Value(self, node, labels)
+
+    def moves(self, value: Value) -> bool:
+        return isinstance(value.node, fx.Node) and bool(value.node.meta["moves"])
 
     def call(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Append a call, or return the node that computes the same already."""
@@ -146,6 +158,7 @@ class Emitter:
         if key not in self.known:
             node = self.graph.call_function(target, args, kwargs)
             node.meta["span"] = self.span
+            node.meta["moves"] = any(n.meta["moves"] for n in node.all_input_nodes)
             self.known[key] = node
         return self.known[key]
 
@@ -177,7 +190,11 @@ class Emitter:
     def renamed(self, value: Value, table: dict[str, str]) -> Value:
         if not any(label in table for label in value.labels):
             return value
-        return self.canonical(Value(self, value.node, tuple(table.get(label, label) for label in value.labels)))
+        renamed = self.canonical(Value(self, value.node, tuple(table.get(label, label) for label in value.labels)))
+        if value.key in self.stacks:
+            index, parts = self.stacks[value.key]
+            self.stacks[renamed.key] = (table.get(index, index), tuple(self.renamed(p, table) for p in parts))
+        return renamed
 
     def spread(self, value: Value, labels: Sequence[str], *, leading: bool = False) -> Any:
         """Return the node with axes in this order, missing ones of length one; those in front are left to broadcasting."""
@@ -211,6 +228,9 @@ class Emitter:
             return result if isinstance(result, Value) else self.number(result)
         if all(v.is_number for v in values) and name in _INFIX:
             return self.number(_INFIX[name](*(v.node for v in values)))
+        same = _unchanged(name, values)
+        if same is not None:
+            return same
         labels = self.union(*values)
         nodes = [self.spread(v, labels) for v in values]
         return Value(self, self._emit_pointwise(name, nodes), labels)
@@ -269,15 +289,18 @@ class Emitter:
         weights = self.call(torch.exp, self.call(operator.sub, value.node, highest))
         return self.make(value.labels, operator.truediv, weights, self.call(torch.sum, weights, dims, keepdim=True))
 
-    def einsum(self, values: Sequence[Value], keep: Sequence[str]) -> Value:
-        """Multiply and sum over every label that is not kept."""
-        letters = _spelling(self.union(*values))
-        if len(values) == 1:
-            return self.reduce("sum", values[0], [label for label in values[0].labels if label not in keep])
-        kept = self.sort(label for label in letters if label in keep)
-        equation = ",".join("".join(letters[x] for x in v.labels) for v in values)
-        equation += "->" + "".join(letters[x] for x in kept)
-        return self.make(kept, torch.einsum, equation, *(v.node for v in values))
+
+def _unchanged(name: str, values: Sequence[Value]) -> Value | None:
+    """Return what `0 * x`, `1 * x`, `x + 0`, `x - 0` and `x / 1` are without arithmetic. As in the IR, `0 * x` is 0 for any x."""
+    if name not in ("add", "sub", "mul", "div"):
+        return None
+    left, right = values
+    zeros, ones = ([v.is_number and v.node == number for v in values] for number in (0, 1))
+    if name == "mul" and any(zeros):
+        return left if zeros[0] else right
+    if (name in ("add", "sub") and zeros[1]) or (name in ("mul", "div") and ones[1]):
+        return left
+    return right if (name == "add" and zeros[0]) or (name == "mul" and ones[0]) else None
 
 
 def _frozen(argument: Any) -> Any:
@@ -289,17 +312,13 @@ def _frozen(argument: Any) -> Any:
     return (type(argument).__name__, argument) if isinstance(argument, (int, float, bool)) else argument
 
 
-def _spelling(labels: tuple[str, ...]) -> dict[str, str]:
-    """Give each label a letter for `einsum`: its own if it has a single one."""
-    own = {label: label for label in labels if len(label) == 1 and label.isalpha()}
-    free = (letter for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in own)
-    return own | {label: next(free) for label in labels if label not in own}
-
-
 def component(value: Value, index: str, number: int) -> Value:
     """Read a fixed component of an axis; a value without the axis is the same everywhere along it."""
     if index not in value.labels:
         return value
+    stacked, parts = value.emit.stacks.get(value.key, ("", ()))
+    if stacked == index:
+        return parts[number]
     rest = tuple(x for x in value.labels if x != index)
     return value.emit.make(rest, torch.select, value.node, value.labels.index(index), number)
 

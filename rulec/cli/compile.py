@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Options = Mapping[str, OptionValue]
     Chosen = str | Mapping[str, torch.Tensor] | None  # named values, or the numbers of a genome
 
+_BATCH = 64  # samples for which the reverse of a step is traced
+
 _WITHOUT_NET: dict[str, Callable[[Rule, Options, Chosen], str]] = {
     "ast": lambda rule, options, genome: render_tree(rule.library.rules[rule.name]),
     "typed": lambda rule, options, genome: render_tree(
@@ -57,6 +59,10 @@ def compile_file(
         say(_WITHOUT_NET[emit](rule, every, chosen).rstrip("\n"))
         if out is None:
             return 0
+    if emit == "passes":
+        say_account(rule, net, every, chosen, settings)
+        if out is None:
+            return 0
     if net is None:
         raise typer.BadParameter("the network is needed for this, as in `--net 784-128-10`", param_hint="'--net'")
     compiled = rule.compile(net, options=every, genome=chosen, **settings)
@@ -73,6 +79,18 @@ def compile_file(
     elif emit is None:
         say(_summary(rule, compiled))
     return 0
+
+
+def say_account(rule: Rule, net: str | None, options: Options, genome: Chosen, settings: Mapping[str, Any]) -> None:
+    """Print what the passes changed, with a network up to the graphs of an unroll."""
+    from rulec.backend.stages import Setting
+    from rulec.cli.passes import say_passes
+
+    if net is None:
+        say_passes(rule.program(options, genome), None)
+        return
+    compiled = rule.compile(net, options=options, genome=genome, **settings)
+    say_passes(compiled.program, Setting(compiled.network, compiled.loss, compiled.dtype, _BATCH, compiled.leading))
 
 
 def _is_file(genome: str, rule: Rule) -> bool:

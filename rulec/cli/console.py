@@ -40,6 +40,12 @@ def bold(text: str) -> str:
     return f"{_BOLD}{text}{_END}" if has_colour(sys.stdout) else text
 
 
+def coloured_change(line: str) -> str:
+    """Colour a line of a difference: what came green, what went red."""
+    colour = {"+": _GREEN, "-": _RED, "@": _BLUE}.get(line[:1], "")
+    return f"{colour}{line}{_END}" if colour and has_colour(sys.stdout) else line
+
+
 def forgive_encodings() -> None:
     """Let a terminal that cannot show a character show a question mark instead."""
     for stream in (sys.stdout, sys.stderr):

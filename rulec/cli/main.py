@@ -35,11 +35,14 @@ class Stage(StrEnum):
     typed = "typed"
     ir = "ir"
     ir_opt = "ir-opt"
+    passes = "passes"
     fx = "fx"
     py = "py"
 
 
 class Backend(StrEnum):
+    auto = "auto"
+    kernel = "kernel"
     fx = "fx"
     inductor = "inductor"
 
@@ -114,9 +117,16 @@ def show(
     net: Net = "784-128-10",
     out: Out = Path(),
     latex: Annotated[bool, typer.Option("--latex", help="Print the equations as LaTeX, and nothing else.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Print what a step costs before and after each pass, and nothing else.")
+    ] = False,
 ) -> None:
-    """Show equations, states, locality, cost, and a picture."""
+    """Show equations, states, locality, gradient paths, cost, and a picture."""
     options = chosen_options(option)
+    if cost:
+        from rulec.cli.cost import show_cost
+
+        raise typer.Exit(show_cost(file, net, options))
     from rulec.cli.show import show as run_show
 
     raise typer.Exit(run_show(file, net, options, out, latex))
@@ -126,7 +136,7 @@ def show(
 def compile_(
     file: File,
     net: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="The network; the stages up to ir-opt need none.")
+        str | None, typer.Option(metavar="SPEC", help="The network; the stages up to passes need none.")
     ] = None,
     option: Settings = [],  # noqa: B006
     population: Population = None,
@@ -134,7 +144,9 @@ def compile_(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write step.py, step.pt2 and manifest.json there.")
     ] = None,
-    backend: Annotated[Backend, typer.Option()] = Backend.fx,
+    backend: Annotated[
+        Backend, typer.Option(help="How inner loops run; auto chooses by the size of the network.")
+    ] = Backend.auto,
     device: Annotated[Device, typer.Option()] = Device.cpu,
     loss: Annotated[Loss, typer.Option()] = Loss.cross_entropy,
     genome: Annotated[
@@ -179,12 +191,17 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Learning rate of the outer step.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of a member's gradient.")] = None,
     data: Data = None,
-    backend: Annotated[Backend, typer.Option()] = Backend.fx,
+    backend: Annotated[
+        Backend, typer.Option(help="How inner loops run; auto chooses by the size of the network.")
+    ] = Backend.auto,
     device: Annotated[Device, typer.Option()] = Device.cpu,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events, too.")] = False,
 ) -> None:
     """Meta-learn the genome of a rule on a task."""
     options = chosen_options(option)
+    from rulec.cli.outers import looked_through
+
+    rule, step = looked_through(file, options, outer)
     from rulec.cli.train import train as run_train
 
     compiling = {"population": population, "replicas": replicas, "backend": backend.value, "device": device.value}
@@ -199,7 +216,7 @@ def train(
         "resume": resume,
         "tensorboard": tensorboard,
     }
-    raise typer.Exit(run_train(file, task, net, options, out, outer, data, compiling, training, context.obj))
+    raise typer.Exit(run_train(rule, task, net, options, out, step, data, compiling, training, context.obj))
 
 
 @app.command("eval", epilog="Example: rulec eval runs/blur --task digits --against sgd,adam --out runs/blur/eval")

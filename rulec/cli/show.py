@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rulec.backend.cost import Cost, step_cost
+from rulec.backend.cost import step_cost
+from rulec.backend.counting import Cost
 from rulec.cli.console import bold, say
+from rulec.ir.build import build
+from rulec.lints.lint import Variant
+from rulec.lints.routes import routes
 from rulec.report.dataflow import draw_dataflow
 from rulec.report.tables import text_table
 from rulec.runtime.compiled import CompiledRule
@@ -19,7 +23,7 @@ _BATCH = 64
 
 
 def show(file: str, net: str, options: Mapping[str, str], out: Path, latex: bool) -> int:
-    """Print equations, genome, states, locality and cost of a rule, and draw its data flow into `out`."""
+    """Print equations, genome, states, locality, gradient paths and cost of a rule, and draw its data flow into `out`."""
     rule = load(file)
     typed = rule.typed(options)
     if latex:
@@ -47,6 +51,9 @@ def _chapters(rule: t.Rule, compiled: CompiledRule) -> Iterator[tuple[str, str]]
     if states:
         yield f"States on {compiled.network.spec}", _indented(text_table(states))
     yield "Locality", _indented(text_table(list(_locality_rows(rule))))
+    paths = list(_path_rows(Variant(rule, build(rule))))
+    if paths:
+        yield "Gradient paths, with lines; ⇒ leads to the next step", _indented(text_table(paths))
     cost = step_cost(compiled.lowered, compiled.network, compiled.leading, compiled.dtype, _BATCH)
     yield f"Cost of a step on {_BATCH} samples", _indented(render_cost(cost))
 
@@ -125,6 +132,20 @@ def _locality_rows(rule: t.Rule) -> Iterator[dict[str, object]]:
         }
 
 
+def _path_rows(variant: Variant) -> Iterator[dict[str, object]]:
+    """Yield the way of each meta-parameter to the objective, or what is in the way."""
+    for route in routes(variant):
+        way = "".join(
+            f"{stop.name}{'' if stop.line is None else f' {stop.line}'} {'⇒' if stop.later else '→'} "
+            for stop in route.stops
+        )
+        yield {
+            "meta-parameter": route.name,
+            "way to the objective": f"{way}loss" if route.stops else route.why,
+            "through first_order": "yes" if route.first_order else "no",
+        }
+
+
 def render_cost(cost: Cost) -> str:
     return "\n".join(
         (
@@ -135,7 +156,7 @@ def render_cost(cost: Cost) -> str:
     )
 
 
-def scaled(number: int, unit: str = "") -> str:
+def scaled(number: float, unit: str = "") -> str:
     """Return three digits, a decimal prefix and the unit: `26.2 MB`."""
     value, prefixes = float(number), ["", "k", "M", "G", "T", "P"]
     while value >= 999.5 and len(prefixes) > 1:

@@ -15,7 +15,7 @@ from rulec.ir.graph import (
     Write,
     constant,
     pointwise,
-    reduce,
+    reduce_any,
     walk_ops,
     with_args,
 )
@@ -223,13 +223,9 @@ class _BlockBuilder:
     def _reduce(self, node: t.Reduce, statistic: bool) -> Op:
         over_samples = "n" in node.indices
         argument = self.expression(node.argument, statistic or over_samples)
-        indices = tuple(i for i in node.indices if i in argument.axes)
-        missing = tuple(i for i in node.indices if i not in argument.axes)
-        value = reduce(node.operator, indices, argument, over_samples and statistic, node.span)
-        if missing and node.operator == "sum":  # the argument lost the index, as `0 * x[i]` does
-            for index in missing:
-                value = value * Op("extent", (), (("index", index),), span=node.span)
-        return value
+        return reduce_any(
+            node.operator, node.indices, argument, over_samples and statistic, node.span, node.argument.axes
+        )
 
     def _diff(self, node: t.Diff, statistic: bool) -> Op:
         value = self.expression(node.value, statistic)

@@ -14,7 +14,8 @@ letters `i` and `j` mean the neurons of the two sides of whatever connection the
 | loss | prediction? | | the task's loss per sample |
 | loss_slope | prediction? | letter | its derivative with respect to the prediction |
 | time | | | the step counter `t` |
-| extent | | index | how many values an index takes |
+| extent | | index | how many values an index takes; of `@`: at how many places of an image a neuron or a kernel stands |
+| ones | | index | a one for each neuron at the end of the connection that `i` or `j` stands for |
 | position | | index | which of them: 0, 1, 2, ... |
 | noise | | site | standard normal numbers |
 | *pointwise* | a, b, ... | | see semantics/operators.py, and add sub mul div pow neg less ... |
@@ -33,6 +34,9 @@ letters `i` and `j` mean the neurons of the two sides of whatever connection the
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Union
@@ -137,10 +141,11 @@ def with_args(op: Op, args: tuple[Op, ...]) -> Op:
     if all(a is b for a, b in zip(args, op.args, strict=True)):
         return op
     if op.name == "reduce":
-        return _reduce_again(op, args[0])
+        return reduce_any(op["operator"], op["indices"], args[0], op["places"], op.span, op.args[0].axes)
     whole: Axes = frozenset().union(*(a.axes for a in args))
     if op.name == "contract":
-        return contract(args, op["indices"], op["means"], op["places"], op.span)
+        before: Axes = frozenset().union(*(a.axes for a in op.args))
+        return contract(args, op["indices"], op["means"], op["places"], op.span, before)
     if op.name == "take":
         at = tuple((index, number) for index, number in op["at"] if index in whole)
         return Op("take", args, (("at", at),), whole - {index for index, _ in at}, op.span) if at else args[0]
@@ -161,24 +166,46 @@ def extent(index: str) -> Op:
     return Op("extent", (), (("index", index),))
 
 
-def _reduce_again(op: Op, argument: Op) -> Op:
-    present = tuple(i for i in op["indices"] if i in argument.axes)
-    value = reduce(op["operator"], present, argument, op["places"], op.span)
-    if not present and op["operator"] == "norm":
+def ones(index: str) -> Op:
+    """Return what stands for neurons in a sum of values that are the same for all: they are counted at each connection."""
+    return Op("ones", (), (("index", index),), frozenset({index}))
+
+
+def counted(indices: Iterable[str], means: Iterable[str], places: bool, before: Axes, now: Axes) -> list[Op]:
+    """Return by what to multiply a sum for indices that its terms had `before`, and do not have `now`.
+
+    Samples of neurons come with the places of an image, over which only a mean that is a statistic averages.
+    """
+    lost = [i for i in indices if i not in now]
+    with_places = "n" in lost and before & {"i", "j"} and not ("n" in means and places)
+    return [extent(i) for i in [*(i for i in lost if i not in means), *("@" if with_places else "")]]
+
+
+def reduce_any(
+    operator: str, indices: Iterable[str], argument: Op, places: bool, span: Span | None, before: Axes
+) -> Op:
+    """Reduce over indices that the argument had `before` and may have lost, as `0 * x[i]` does; each is accounted for."""
+    names = tuple(indices)
+    lost = [i for i in names if i in ("i", "j") and i not in argument.axes]
+    if is_constant(argument, 0.0) and operator != "softmax":
+        return argument
+    for index in lost:
+        argument = ones(index) if is_constant(argument, 1.0) else argument * ones(index)
+    present = tuple(i for i in names if i in argument.axes)
+    value = reduce(operator, present, argument, places, span)
+    if not present and operator == "norm":
         value = pointwise("abs", argument)
-    elif not present and op["operator"] == "softmax":
-        value = constant(1.0, op.span)
-    for index in op["indices"]:
-        if index in present:
-            continue
-        if op["operator"] == "sum":
-            value = value * extent(index)
-        elif op["operator"] == "norm":
-            value = value * pointwise("sqrt", extent(index))
-        elif op["operator"] == "softmax":
-            value = value / extent(index)
-        elif op["operator"] == "var" and not present:
-            value = constant(0.0)
+    elif not present and operator == "softmax":
+        value = constant(1.0, span)
+    if operator == "var" and not present:
+        return constant(0.0, span)
+    for count in counted(names, names if operator == "mean" else (), places, before, argument.axes):
+        if operator in ("sum", "mean"):
+            value = value * count
+        elif operator == "norm":
+            value = value * pointwise("sqrt", count)
+        elif operator == "softmax":
+            value = value / count
     return value
 
 
@@ -188,19 +215,22 @@ def contract(
     means: Iterable[str] = (),
     places: bool = False,
     span: Span | None = None,
+    before: Axes = frozenset(),
 ) -> Op:
-    """Sum the product of the factors over the indices; average over those in `means`."""
+    """Sum the product of the factors over the indices; average over those in `means`.
+
+    Indices that the factors do not have are accounted for; `before`: the axes that they had.
+    """
     args, names = tuple(factors), tuple(indices)
     whole: Axes = frozenset().union(*(a.axes for a in args))
-    lost = [i for i in names if i not in whole]
+    args += tuple(ones(i) for i in names if i in ("i", "j") and i not in whole)
+    whole = whole.union(*(a.axes for a in args))
+    counts = counted(names, tuple(means), places, before, whole)
     names = tuple(i for i in names if i in whole)
     averaged = tuple(i for i in means if i in names)
     attributes = (("indices", names), ("means", averaged), ("places", places and "n" in averaged))
     value = Op("contract", args, attributes, whole - set(names), span or args[0].span)
-    for index in lost:
-        if index not in tuple(means):
-            value = value * extent(index)
-    return value
+    return functools.reduce(operator.mul, counts, value)
 
 
 class Functions:
@@ -318,6 +348,24 @@ def rewrite(roots: Iterable[Op], change: Callable[[Op], Op]) -> dict[int, Op]:
 def rewrite_block(block: Block, change: Callable[[Op], Op]) -> Block:
     made = rewrite([w.value for w in block.writes], change)
     return replace(block, writes=tuple(replace(w, value=made[id(w.value)]) for w in block.writes))
+
+
+def rewrite_down(block: Block, change: Callable[[Op, Callable[[Op], Op]], Op]) -> Block:
+    """Rebuild a block from its results down: `change` gets an op and what rebuilds the ops below it."""
+    made: dict[int, tuple[Op, Op]] = {}  # with the op itself: an id means nothing once its op is gone
+
+    def visit(op: Op) -> Op:
+        if id(op) not in made:
+            made[id(op)] = op, change(op, visit)
+        return made[id(op)][1]
+
+    return replace(block, writes=tuple(replace(w, value=visit(w.value)) for w in block.writes))
+
+
+def uses_of(block: Block) -> Counter[int]:
+    """Return how often each op is used, by identity: as an argument, or as the value of a write."""
+    order = walk_ops([w.value for w in block.writes])
+    return Counter([id(a) for op in order for a in op.args] + [id(w.value) for w in block.writes])
 
 
 def letters(axes: Axes) -> str:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from rulec.ir.graph import Block, Law, Op, Program, Repeat, letters, walk_ops
+from collections.abc import Iterator, Mapping
+
+from rulec.ir.graph import Block, Law, Op, Program, Repeat, letters, walk_blocks, walk_ops
 from rulec.semantics.typed import State
 
+Names = Mapping[int, str]  # of the ops of one block or law, by identity
 
-def render_program(program: Program) -> str:
+
+def roots_of(program: Program) -> list[tuple[Op, ...]]:
+    """Return what each block writes, and the two sides of each law: one graph of ops for each, in the order of the text."""
+    blocks = [tuple(write.value for write in block.writes) for block in walk_blocks(program.blocks)]
+    return [*blocks, *((law.left, law.right) for law in program.laws)]
+
+
+def numbered(program: Program) -> list[Names]:
+    """Name every op by a number, in the order in which they are printed."""
+    names: list[Names] = []
+    for roots in roots_of(program):
+        begin = sum(map(len, names))
+        names.append({id(op): f"%{begin + place}" for place, op in enumerate(walk_ops(roots))})
+    return names
+
+
+def render_program(program: Program, names: list[Names] | None = None) -> str:
+    """Print a program; `names` has those of its ops, for each block and each law."""
     lines = [f"program {program.name}"]
     lines += [f"  index {name} : {extent}" for name, extent in program.extents.items()]
     for entry in program.genome:
@@ -16,11 +36,11 @@ def render_program(program: Program) -> str:
         )
     lines += [f"  net {net.name} : {' -> '.join(map(str, net.sizes))} ({net.activation})" for net in program.nets]
     lines += [f"  {state.kind} {render_state(state)}" for state in program.states]
-    counter = [0]
+    known = iter(numbered(program) if names is None else names)
     for block in program.blocks:
-        lines += _render(block, "  ", counter)
+        lines += _render(block, "  ", known)
     for law in program.laws:
-        lines += _render_law(law, "  ", counter)
+        lines += _render_law(law, "  ", next(known))
     return "\n".join(lines) + "\n"
 
 
@@ -33,46 +53,37 @@ def _brackets(indices: tuple[str, ...]) -> str:
     return f"[{','.join(indices)}]" if indices else ""
 
 
-def _render(block: Block | Repeat, indent: str, counter: list[int]) -> list[str]:
+def _render(block: Block | Repeat, indent: str, known: Iterator[Names]) -> list[str]:
+    """Print a block's ops in order, each where it is first needed, then the write that needs it."""
     if isinstance(block, Repeat):
-        lines = [f"{indent}repeat {block.count}"]
-        for inner in block.body:
-            lines += _render(inner, indent + "  ", counter)
-        return lines
-    return [f"{indent}{block.kind}", *render_block(block, indent + "  ", counter)]
+        return [f"{indent}repeat {block.count}", *(x for b in block.body for x in _render(b, indent + "  ", known))]
+    names, done = next(known), set[int]()
+    lines = [f"{indent}{block.kind}"]
+    for write in block.writes:
+        lines += _render_ops((write.value,), names, done, indent + "  ")
+        side = f"@{write.side}" if write.side else ""
+        lines.append(f"{indent}  write {write.name}{side} {names[id(write.value)]}")
+    return lines
 
 
-def _render_law(law: Law, indent: str, counter: list[int]) -> list[str]:
-    names: dict[int, str] = {}
-    lines = [f"{indent}law {law.name}", *_render_ops((law.left, law.right), names, indent + "  ", counter)]
+def _render_law(law: Law, indent: str, names: Names) -> list[str]:
+    lines = [f"{indent}law {law.name}", *_render_ops((law.left, law.right), names, set(), indent + "  ")]
     return [*lines, f"{indent}  holds {names[id(law.left)]} {law.relation} {names[id(law.right)]}"]
 
 
-def render_block(block: Block, indent: str = "", counter: list[int] | None = None) -> list[str]:
-    """Print a block's ops in order, each where it is first needed, then the write that needs it."""
-    counter = counter if counter is not None else [0]
-    names: dict[int, str] = {}
-    lines: list[str] = []
-    for write in block.writes:
-        lines += _render_ops((write.value,), names, indent, counter)
-        side = f"@{write.side}" if write.side else ""
-        lines.append(f"{indent}write {write.name}{side} {names[id(write.value)]}")
-    return lines
+def _render_ops(roots: tuple[Op, ...], names: Names, done: set[int], indent: str) -> list[str]:
+    new = [op for op in walk_ops(roots) if id(op) not in done]
+    done.update(map(id, new))
+    return [f"{indent}{names[id(op)]} : {letters(op.axes)} = {_operation(op, names)}" for op in new]
 
 
-def _render_ops(roots: tuple[Op, ...], names: dict[int, str], indent: str, counter: list[int]) -> list[str]:
-    lines: list[str] = []
-    for op in walk_ops(roots):
-        if id(op) not in names:
-            names[id(op)] = f"%{counter[0]}"
-            counter[0] += 1
-            lines.append(f"{indent}{names[id(op)]} : {letters(op.axes)} = {_operation(op, names)}")
-    return lines
-
-
-def _operation(op: Op, names: dict[int, str]) -> str:
+def _operation(op: Op, names: Names) -> str:
     words = [op.name]
-    words += [f"{key}={_attribute(value)}" for key, value in op.attributes if value not in (False, (), None, "")]
+    words += [
+        f"{key}={_attribute(value)}"
+        for key, value in op.attributes
+        if value is not False and value not in ((), None, "")
+    ]
     words += [names[id(a)] for a in op.args]
     return " ".join(words)
 

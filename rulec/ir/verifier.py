@@ -33,6 +33,7 @@ _ATTRIBUTES = {
     "loss_slope": {"letter"},
     "time": set(),
     "extent": {"index"},
+    "ones": {"index"},
     "position": {"index"},
     "noise": {"site"},
     "act": {"side"},

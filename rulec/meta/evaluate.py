@@ -129,14 +129,13 @@ def measure(
     batches = laid_out(episode, step)
     state = step.init_state(derived_seed("evaluate", "synapses", setting.seed), batch=setting.batch)
     state = with_initial(step, state, initial or {})
-    accuracy, loss = [], []
-    for done in range(setting.updates[-1] + 1):
-        if done in setting.updates:
-            prediction = step.predict(genome, state, batches.query_x)
-            accuracy.append(task.accuracy(prediction, batches.query_y))
-            loss.append(query_loss(task.loss, prediction, batches.query_y))
-        if done < setting.updates[-1]:
-            state, _ = step(genome, state, batches.x[done], batches.y[done])
+    accuracy, loss, done = [], [], 0
+    for updates in setting.updates:
+        state = step.unroll(genome, state, batches.x[done:updates], batches.y[done:updates], unread=False)
+        prediction = step.predict(genome, state, batches.query_x)
+        accuracy.append(task.accuracy(prediction, batches.query_y))
+        loss.append(query_loss(task.loss, prediction, batches.query_y))
+        done = updates
     return Measured(setting.updates, torch.stack(accuracy).cpu(), torch.stack(loss).cpu(), episode.names)
 
 

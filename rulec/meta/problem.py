@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-from torch import Tensor
 
 from rulec.meta.batches import Batches, laid_out
 from rulec.meta.objective import Scored, scored
 from rulec.meta.parameters import Free, Parameters, with_initial
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
+from rulec.runtime.unroll import Memory
 from rulec.semantics.typed import Outer
 from rulec.tasks.task import Task
-
-Carry = Callable[
-    [CompiledRule, Genome, State, Tensor, Tensor], State
-]  # one weight update, as a method differentiates it
 
 
 @dataclass(frozen=True)
@@ -60,17 +54,15 @@ class Problem:
         state = self.step.init_state(derived_seed("synapses", self.seed, number), batch=self.batch)
         return with_initial(self.step, state, self.parameters.initial_state(free))
 
-    def lesson(self, free: Free, number: int, carry: Carry) -> Scored:
-        """Learn for `inner_steps` updates from the support, then judge the predictions on the query."""
+    def lesson(self, free: Free, number: int, *, straight: bool = False, memory: Memory = None) -> Scored:
+        """Learn for `inner_steps` updates from the support, then judge the predictions on the query.
+
+        `straight` and `memory` are those of `CompiledRule.lesson`.
+        """
         batches = self.batches(number)
         genome = self.parameters.genome(free, self.fixed)
-        state = self.start(free, number)
-        for x, y in zip(batches.x, batches.y, strict=True):
-            state = carry(self.step, genome, state, x, y)
-        prediction = self.step.predict(genome, state, batches.query_x)
+        support = batches.x, batches.y
+        prediction = self.step.lesson(
+            genome, self.start(free, number), *support, batches.query_x, straight=straight, memory=memory
+        )
         return scored(self.task, self.outer.objectives, prediction, batches.query_y)
-
-
-def plain(step: CompiledRule, genome: Genome, state: State, x: Tensor, y: Tensor) -> State:
-    """Make one weight update, differentiated exactly."""
-    return step(genome, state, x, y)[0]

@@ -10,6 +10,7 @@ import numpy as np
 from rulec.ir.graph import Op, Program
 from rulec.ir.signals import crosses
 from rulec.network.graph import Connection, Conv, Layer, Network
+from rulec.network.sizes import weighted_shape
 from rulec.oracle.arrays import POINTWISE, Array, combine, scalar
 from rulec.oracle.geometry import PathMap, unfold
 from rulec.oracle.units import Affine, from_images, to_images
@@ -116,9 +117,19 @@ class Frame:
     def extent_size(self, extent: Extent) -> int:
         return extent if isinstance(extent, int) else self.network.output.shape[0]
 
+    def _place_count(self, view: View) -> int:
+        if view.layer is not None:
+            return int(np.prod(view.layer.shape[1:]))
+        if view.convolution is None:
+            return 1
+        assert view.connection is not None
+        return int(np.prod(weighted_shape(view.convolution, view.connection.input_shape)[1:]))
+
     def count(self, index: str, view: View) -> int:
         if index == "n":
             return self.batch
+        if index == "@":
+            return self._place_count(view)
         if index in self.program.extents and self.side(index) not in ("i", "j"):
             return self.extent_size(self.program.extents[index])
         if view.layer is not None:

@@ -28,6 +28,17 @@ def _extent(frame: Frame, op: Op, view: View) -> Array:
     return scalar(frame.count(op["index"], view))
 
 
+def _ones(frame: Frame, op: Op, view: View) -> Array:
+    """A one per neuron: of a whole layer also at every place; at a connection as often as its weights meet it."""
+    index = op["index"]
+    if view.layer is not None:
+        features, *places = view.layer.shape
+        return Array((index, "@"), np.ones((features, int(np.prod(places)))))
+    if view.connection is not None and view.connection.weights is None:
+        return scalar(1.0)  # without weights a neuron meets itself
+    return Array((index,), np.ones(frame.count(index, view)))
+
+
 def _position(frame: Frame, op: Op, view: View) -> Array:
     return Array((op["index"],), np.arange(frame.count(op["index"], view), dtype=float))
 
@@ -236,6 +247,7 @@ OPS = {
     "array": _array,
     "time": _time,
     "extent": _extent,
+    "ones": _ones,
     "position": _position,
     "genome": _genome,
     "state": _state,

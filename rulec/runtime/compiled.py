@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rulec.backend.layout import Slot, genome_slots, state_slots
+from rulec.backend.liveness import carried_states, restricted
 from rulec.backend.lowering import Lowered, lower_prediction, lower_step
 from rulec.backend.modules import Graph, arguments, executable
 from rulec.ir.graph import Program
 from rulec.network.graph import Network
 from rulec.runtime import messages
+from rulec.runtime.choice import Choice, chosen_backend
 from rulec.runtime.initial import Draw, default_weight, net_weight
+from rulec.runtime.kernel import Kernel, kernel_for
+from rulec.runtime.unroll import Engine, Form, Memory, data_axes, engine_for, narrowed, unroll
 from rulec.semantics.typed import Domain
 from rulec.source import RuleError
 
 Genome = dict[str, Tensor]
 State = dict[str, Tensor]
+Kind = Literal["step", "prediction"]
+Batches = Sequence[Tensor] | Tensor
 
 
 class Output(NamedTuple):
@@ -154,21 +161,64 @@ class CompiledRule:
 
     # --- Graphs ---
 
-    @cached_property
+    @property
     def lowered(self) -> Lowered:
-        return lower_step(self.optimised, self.network, self.loss, self.leading, self.dtype)
+        return self.lowered_for("step", tuple(self.leading))
 
-    @cached_property
+    @property
     def lowered_prediction(self) -> Lowered:
-        return lower_prediction(self.optimised, self.network, self.loss, self.leading, self.dtype)
+        return self.lowered_for("prediction", tuple(self.leading))
+
+    def lowered_for(self, kind: Kind, axes: tuple[str, ...]) -> Lowered:
+        """Return the graph for data that have these of the leading axes."""
+        if (kind, axes) not in self._lowered:
+            lower = lower_step if kind == "step" else lower_prediction
+            self._lowered[kind, axes] = lower(self.optimised, self.network, self.loss, self.leading, self.dtype, axes)
+        return self._lowered[kind, axes]
 
     @cached_property
-    def _step_graph(self) -> Graph:
-        return executable(self.lowered, self.backend, "Step")
+    def _lowered(self) -> dict[tuple[Kind, tuple[str, ...]], Lowered]:
+        return {}
 
     @cached_property
-    def _prediction_graph(self) -> Graph:
-        return executable(self.lowered_prediction, self.backend, "Prediction")
+    def _graphs(self) -> dict[tuple[Kind, tuple[str, ...]], tuple[Lowered, Graph]]:
+        return {}
+
+    @cached_property
+    def _engines(self) -> dict[tuple[object, ...], Engine]:
+        return {}
+
+    def backend_for(self, batch: int) -> str:
+        """Return the backend of unrolls over batches of so many samples."""
+        return self.choice(batch).backend if self.backend == "auto" else self.backend
+
+    def choice(self, batch: int) -> Choice:
+        """Return the backend that `auto` means for batches of so many samples, and why."""
+        if batch not in self.choices:
+            self.choices[batch] = chosen_backend(self, batch)
+        return self.choices[batch]
+
+    @cached_property
+    def choices(self) -> dict[int, Choice]:
+        return {}
+
+    @cached_property
+    def _kernels(self) -> dict[tuple[object, ...], Kernel]:
+        return {}
+
+    def kernel(self, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Kernel:
+        """Return the generated kernel of an unroll: see `rulec.runtime.kernel`. Raises `RuleError` where there can be none."""
+        key = (form, *(d.shape for d in (*data, *query)))
+        if key not in self._kernels:
+            self._kernels[key] = kernel_for(self, form, data, query)
+        return self._kernels[key]
+
+    def engine(self, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Engine:
+        """Return the graphs of an unroll, compiled once for each form of the data: see `rulec.runtime.unroll`."""
+        key = (form, *((d.shape, d.stride()) for d in (*data, *query)))
+        if key not in self._engines:
+            self._engines[key] = engine_for(self, form, data, query)
+        return self._engines[key]
 
     # --- Running ---
 
@@ -178,10 +228,8 @@ class CompiledRule:
         `x` has shape (batch, *input) or (leading..., batch, *input); `y` is (..., batch, outputs), or class numbers
         (..., batch). Raises `RuleError` where names or shapes do not fit.
         """
-        x, y = self._input(x), self._target(y)
         t = state["t"] + 1
-        noise = self._noise(self.lowered, state, t, x.shape[len(self.lead_shape)])
-        results = self._step_graph(*self._arguments(self.lowered, genome, state, x, y, t, noise))
+        results = self._run("step", genome, state, self._input(x), self._target(y), t)
         new = dict(zip(self.lowered.outputs[:-2], results[:-2], strict=True))
         new["t"], new["seed"] = t, state["seed"]
         return new, Output(results[-2], results[-1])
@@ -189,21 +237,77 @@ class CompiledRule:
     def predict(self, genome: Genome, state: State, x: Tensor) -> Tensor:
         """Return the prediction (leading..., batch, outputs) without learning. Raises `RuleError` if it needs the target."""
         x = self._input(x)
-        batch = x.shape[len(self.lead_shape)]
-        y = x.new_zeros((*self.lead_shape, batch, self.network.output.shape[0]))
-        t = state["t"] + 1
-        noise = self._noise(self.lowered_prediction, state, t, batch)
-        return self._prediction_graph(*self._arguments(self.lowered_prediction, genome, state, x, y, t, noise))[0]
+        return self._run("prediction", genome, state, x, self.unknown_target(x), state["t"] + 1)[0]
 
-    def _arguments(
-        self, lowered: Lowered, genome: Genome, state: State, x: Tensor, y: Tensor, t: Tensor, noise: list[Tensor]
-    ) -> list[Tensor]:
+    def unroll(
+        self, genome: Genome, state: State, x: Batches, y: Batches, *, memory: Memory = None, unread: bool = True
+    ) -> State:
+        """Learn from one batch after another: `x` and `y` have a first axis of steps. Return the state after all of them.
+
+        The value is that of calling the rule in a loop; its gradient with respect to genome and state costs less, since the
+        reverse pass is compiled too. `memory` bounds the bytes that are kept for that pass, and steps are made again where
+        it is short; `"least"` keeps about twice the square root of the number of steps in states. Without `unread`, states that
+        no prediction ever reads are left out. The result cannot be differentiated twice.
+        """
+        data = self._batches(x, y)
+        if not data:
+            return dict(state)
+        names = self.carried(unread)
+        final = unroll(self, genome, state, data, None, unread=unread, memory=memory)
+        return {**dict(zip(names, final, strict=True)), "t": state["t"] + len(data), "seed": state["seed"]}
+
+    def lesson(
+        self,
+        genome: Genome,
+        state: State,
+        x: Batches,
+        y: Batches,
+        query: Tensor,
+        *,
+        memory: Memory = None,
+        straight: bool = False,
+    ) -> Tensor:
+        """Learn as `unroll` does, then predict on `query` (..., batch, *input): (leading..., batch, outputs).
+
+        With `straight`, the gradient takes the Jacobian of each step's state to be the identity: the first-order
+        approximation. Finn et al. 2017, section 5.2.
+        """
+        data = self._batches(x, y)
+        if not data:
+            return self.predict(genome, state, query)
+        return unroll(self, genome, state, data, self._input(query), unread=False, straight=straight, memory=memory)[0]
+
+    def carried(self, unread: bool) -> tuple[str, ...]:
+        """Return the states that steps hand on; without `unread`, only those that a prediction may depend on."""
+        step = self.lowered
+        return step.outputs[:-2] if unread else carried_states(step, self.lowered_prediction)
+
+    def _batches(self, x: Batches, y: Batches) -> list[tuple[Tensor, Tensor]]:
+        return [(self._input(a), self._target(b)) for a, b in zip(x, y, strict=True)]
+
+    def unknown_target(self, x: Tensor) -> Tensor:
+        """Return targets for predictions, which do not read them."""
+        return x.new_zeros(self.network.output.shape[0]).expand(*x.shape[: len(self.lead_shape) + 1], -1)
+
+    def _run(self, kind: Kind, genome: Genome, state: State, x: Tensor, y: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+        axes = data_axes(self, [(x, y)])
+        if (kind, axes) not in self._graphs:
+            lowered = self.lowered_for(kind, axes)
+            lowered = restricted(lowered, lowered.outputs)
+            self._graphs[kind, axes] = lowered, executable(lowered, self.backend, kind.capitalize())
+        lowered, graph = self._graphs[kind, axes]
+        self.check_entries(lowered, genome, state)
+        noise = self.noise_of(lowered, int(state["seed"]), int(t), x.shape[len(self.lead_shape)])
+        x, y = narrowed(self, x, axes), narrowed(self, y, axes)
+        return graph(*arguments(lowered, genome, state, x, y, t.to(self.dtype), noise))
+
+    def check_entries(self, lowered: Lowered, genome: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Raise `RuleError` where a graph's arguments are missing or of a wrong shape."""
         lead = (self.population,) if self.population is not None else ()
         for slot in lowered.genome:
             _check_entry("genome", slot, genome, lead)
         for slot in lowered.state:
             _check_entry("state", slot, state, self.lead_shape)
-        return arguments(lowered, genome, state, x, y, t.to(self.dtype), noise)
 
     def _input(self, x: Tensor) -> Tensor:
         own = self.network.input.shape
@@ -241,11 +345,11 @@ class CompiledRule:
             )
         return data.expand(*lead, *data.shape[len(lead) :])
 
-    def _noise(self, lowered: Lowered, state: State, t: Tensor, batch: int) -> list[Tensor]:
+    def noise_of(self, lowered: Lowered, seed: int, t: int, batch: int) -> list[Tensor]:
         """Draw the step's noise from (seed, t): tasks and replicas differ, genomes of a population share it."""
         if not lowered.noise:
             return []
-        generator = torch.Generator().manual_seed(int(state["seed"]) * 1_000_003 + int(t))
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + t)
         lead = tuple(size for label, size in self.leading.items() if label != "P")
         drawn: list[Tensor] = []
         for site in lowered.noise:
@@ -255,7 +359,7 @@ class CompiledRule:
         return drawn
 
 
-def _check_entry(kind: str, slot: Slot, given: dict[str, Tensor], lead: tuple[int, ...]) -> None:
+def _check_entry(kind: str, slot: Slot, given: Mapping[str, Tensor], lead: tuple[int, ...]) -> None:
     value = given.get(slot.name)
     if value is None:
         raise RuleError([messages.missing_entry(kind, slot.name, list(given))])

@@ -73,3 +73,12 @@ def not_finite(name: str) -> Diagnostic:
 
 def cannot_write(path: Path, reason: str) -> Diagnostic:
     return Diagnostic("cannot-write", f"{path} cannot be written", notes=(reason,), help="choose another place")
+
+
+def pulled_twice() -> Diagnostic:
+    return Diagnostic(
+        "pulled-twice",
+        "the gradient of an unroll was asked for a second time",
+        notes=("what it needs is used up by the first time",),
+        help="take all gradients in one call of `torch.autograd.grad`, or unroll again",
+    )

@@ -107,7 +107,7 @@ class Rule:
         loss: str = "cross_entropy",
         device: str = "cpu",
         dtype: str | torch.dtype = "float32",
-        backend: str = "fx",
+        backend: str = "auto",
         input_shape: tuple[int, ...] | None = None,
         outputs: int | None = None,
     ) -> CompiledRule:

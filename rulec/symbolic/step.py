@@ -357,9 +357,14 @@ class Step:
     def _count(self, index: str, view: _View) -> int:
         if index == "n":
             return self.batch
+        if index == "@":  # networks of symbols have no images
+            return 1
         if index in self.program.extents and self._side(index) not in ("i", "j"):
             return self._extent(self.program.extents[index])
         return self.network.layer(self._layer_of(index, view)).shape[0]
+
+    def _op_ones(self, op: Op, view: _View) -> Array:
+        return Array((op["index"],), self._numbers(np.ones(self._count(op["index"], view), int)))
 
     def _op_position(self, op: Op, view: _View) -> Array:
         return Array((op["index"],), self._numbers(np.arange(self._count(op["index"], view))))

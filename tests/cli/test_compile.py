@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 
 import pytest
 import torch
 
-from rulec.ir.passes import optimise
+from rulec.ir.account import account, count_ops
+from rulec.ir.passes import optimise, runs
 from rulec.ir.printer import render_program
 from rulec.runtime.rule import load
 
@@ -54,7 +56,7 @@ def test_both_forms_of_the_ir(rulec):
 
 def test_fx_graph(rulec):
     out = rulec("compile", "hebb", "--net", "4-2", "--emit", "fx").out
-    assert out.startswith("graph():\n") and "placeholder[target=" in out and "torch.functional.einsum" in out
+    assert out.startswith("graph():\n") and "placeholder[target=" in out and "torch.mm" in out
 
 
 def test_emitted_python_runs_and_agrees(rulec, tmp_path):
@@ -97,3 +99,55 @@ def test_named_genomes(rulec, rules, tmp_path):
 def test_a_missing_gpu_is_a_diagnostic(rulec):
     answer = rulec("compile", "hebb", "--net", "4-2", "--device", "cuda")
     assert answer.code == 1 and answer.err.startswith("error[no-gpu]")
+
+
+HEBB_PASSES = """\
+hebb as written: 16 operations
+
+fold 1: Fold constants: `0 * x`, `1 * x`, `x + 0`, `x ^ 1` and functions of known numbers.
+  nothing changed
+
+contractions: Bring sums of products into the form the three bilinear maps need.
+  16 operations became 14
+  @@ forward
+    %2 : [n,i] = state name=x side=i
+  - %3 : [n,i,j] = mul %1 %2
+  - %4 : [n,j] = reduce operator=sum indices=(i) %3
+  + %4 : [n,j] = contract indices=(i) %1 %2
+    %5 : [n,j] = act side=j %4
+"""
+
+
+def test_the_account_of_the_passes(rulec):
+    answer = rulec("compile", "hebb", "--emit", "passes")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(HEBB_PASSES)
+    assert re.findall(r"^(\w+(?: \d)?): ", answer.out, re.MULTILINE) == [
+        "fold 1", "contractions", "fold 2", "share 1", "multiples", "absorb", "fold 3", "share 2",
+    ]  # fmt: skip
+
+
+def test_with_a_network_the_account_goes_on(rulec):
+    out = rulec("compile", "blur", "--net", "5-4-2", "--emit", "passes").out
+    tail = out[out.index("liveness: ") :]
+    assert (
+        "  v.c1 is not carried: only its own next value reads it.\n  carried: w.c1, w.c2, v.c2, b.hidden1, b.output\n"
+        in tail
+    )
+    assert re.search(r"invariants: .*\n  \d+ operations became \d+: \d+ run once, before all steps\n", tail)
+    assert re.search(
+        r"operations as they were traced\n(  +\d+ .*\n){7}  cut in two: \d+ forward, \d+ back, .*B kept", tail
+    )
+
+
+@pytest.mark.parametrize("name", ["adam", "blur", "predictive_coding", "learned_optimizer"])
+def test_the_account_tells_every_change(name):
+    """What an account shows as gone or new is what differs, once numbers of ops are left out; the last count is that of the end."""
+    program = load(name).program()
+    entries = list(account(program))
+    assert (entries[0].before, entries[-1].after) == (count_ops(program), count_ops(optimise(program)))
+    for entry, run in zip(entries, runs(program), strict=True):
+        plain = [sorted(re.sub(r"%\d+", "%", render_program(p)).splitlines()) for p in (run.before, run.after)]
+        assert bool(entry.changes) or plain[0] == plain[1]
+        gone, come = (sum(line.startswith(sign) for line in entry.changes) for sign in "-+")
+        assert come - gone == len(plain[1]) - len(plain[0]) == entry.after - entry.before

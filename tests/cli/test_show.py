@@ -43,6 +43,12 @@ Locality
   ------  -----  --------------------------------  ----
   w[i,j]  local  reads itself and its two neurons
 
+Gradient paths, with lines; ⇒ leads to the next step
+  meta-parameter  way to the objective                through first_order
+  --------------  ----------------------------------  -------------------
+  lr              w 26 ⇒ x 18 → prediction 21 → loss  yes
+  init(w)         x 18 → prediction 21 → loss         yes
+
 Cost of a step on 64 samples
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 from rulec.ir.graph import Op, walk_ops
 from rulec.oracle.arrays import POINTWISE, Array, combine, reduce_axes, scalar
 
-SIZES = {"n": 3, "i": 4, "j": 2, "k": 2, "l": 3}
+SIZES = {"n": 3, "i": 4, "j": 2, "k": 2, "l": 3, "@": 1}  # without images, a neuron stands at one place
 
 
 def state(name: str, letters: str) -> Op:
@@ -42,6 +42,8 @@ def _value(op: Op, args: list[Array], given: Mapping[str, Array]) -> Array:
             return Array(op["indices"], np.asarray(op["values"]))
         case "extent":
             return scalar(SIZES[op["index"]])
+        case "ones":
+            return Array((op["index"],), np.ones(SIZES[op["index"]]))
         case "state":
             return given[op["name"]]
         case "reduce":

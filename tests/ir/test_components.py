@@ -162,7 +162,7 @@ def test_the_formula_of_a_component_stands_alone():
     )
     text = render_program(program).split("  forward\n")[1].split("  output\n")[0]
     assert text.replace("  ", "") == (
-        "%3 : [] = constant\n"
+        "%3 : [] = constant value=0\n"
         "%4 : [] = constant value=0.3\n"
         "%5 : [i,j] = state name=w side=i,j indices=(0)\n"
         "%6 : [n,i] = state name=a side=i indices=(0)\n"

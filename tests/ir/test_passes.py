@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,11 +22,15 @@ from rulec.ir.graph import (
     is_constant,
     pointwise,
     reduce,
+    rewrite_down,
+    uses_of,
     walk_ops,
 )
 from rulec.ir.passes import PASSES
+from rulec.ir.passes.absorb import absorb_factors
 from rulec.ir.passes.contractions import form_contractions
 from rulec.ir.passes.fold import fold_constants
+from rulec.ir.passes.multiples import _base, _terms, collect_multiples
 from rulec.ir.passes.share import share_subexpressions
 from rulec.ir.passes.terms import gather_terms
 from tests.ir.evaluation import SIZES, aligned, evaluate, random_array, state
@@ -102,7 +110,7 @@ def same(before: Op, after: Op) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [fold_constants, form_contractions, share_subexpressions, gather_terms],
+    [fold_constants, form_contractions, share_subexpressions, collect_multiples, gather_terms],
     ids=lambda change: change.__name__,
 )
 @settings(max_examples=120, deadline=None)
@@ -110,6 +118,68 @@ def same(before: Op, after: Op) -> None:
 def test_one_pass_keeps_every_value(change, value: Op):
     (write,) = writes_of(change(program_of(value)))
     same(value, write.value)
+
+
+def scaled_sums(inner: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
+    """Sums of products, multiplied and divided by this and that, once or twice in one expression."""
+    sums = st.tuples(st.sampled_from(["ac", "wa", "wb", "abc"]), st.sampled_from(["n", "i", "ni", "nik"])).map(
+        lambda pair: reduce("sum", pair[1], functools.reduce(operator.mul, (STATES[name] for name in pair[0])))
+    )
+    scaled = st.tuples(sums, inner, st.sampled_from([operator.mul, operator.truediv])).map(
+        lambda three: -three[2](three[0], 2.0 + pointwise("abs", three[1])) * 0.5
+    )
+    return st.tuples(scaled, scaled, st.booleans()).map(
+        lambda three: three[0] * three[1] if three[2] else three[0] + three[1] * three[0]
+    )
+
+
+@settings(max_examples=120, deadline=None)
+@given(scaled_sums(expressions))
+def test_factors_of_a_sum_can_be_taken_into_it(value: Op):
+    before = share_subexpressions(form_contractions(program_of(value)))
+    same(writes_of(before)[0].value, writes_of(absorb_factors(before))[0].value)
+
+
+def test_ops_made_on_the_way_are_told_apart():
+    # A new op at the place in memory of one that is gone must not be taken for it.
+    def change(op: Op, visit: Callable[[Op], Op]) -> Op:
+        if op.name == "constant":
+            return constant(op["value"] + 0.5)
+        return functools.reduce(operator.add, (visit(constant(float(k))) for k in range(100)))
+
+    (write,) = rewrite_down(Block("update", (Write("y", "", STATES["a"]),)), change).writes
+    assert [op["value"] for op in walk_ops([write.value]) if op.name == "constant"] == [k + 0.5 for k in range(100)]
+
+
+@st.composite
+def multiples(draw: st.DrawFn) -> Op:
+    """A sum of multiples of two synapse states, in any nesting."""
+    total: Op = draw(leaves)
+    for _ in range(draw(st.integers(1, 6))):
+        base, times = STATES[draw(st.sampled_from("wp"))], draw(st.lists(leaves, max_size=2))
+        term = functools.reduce(operator.mul, times, base)
+        total = draw(st.sampled_from([total + term, term - total, total - term, -total + term]))
+    return total
+
+
+@settings(max_examples=120, deadline=None)
+@given(multiples())
+def test_multiples_are_added_up(value: Op):
+    before = share_subexpressions(program_of(value))
+    after = writes_of(collect_multiples(before))[0].value
+    same(value, after)
+    assert_each_once(after)
+
+
+def assert_each_once(value: Op) -> None:
+    """In a sum, through sums that nothing else uses, no synapse state stands in two terms that are multiples of it alone."""
+    block = Block("update", (Write("y", "", value),))
+    uses = uses_of(block)
+    for root in walk_ops([value]):
+        if root.name in ("add", "sub"):
+            terms = _terms(root, lambda inner: uses[id(inner)] == 1)
+            bases = [id(base) for _, term in terms if (base := _base(term)) is not None]
+            assert len(set(bases)) == len(bases)
 
 
 @pytest.mark.parametrize("operator", ["norm", "softmax"])

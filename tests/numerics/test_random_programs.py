@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import rulec
+from rulec.ir.graph import Program
+from rulec.ir.passes import runs
+from rulec.ir.printer import render_program
 from rulec.oracle.interpreter import interpret
 
 FUNCTIONS = ["tanh", "sigmoid", "sin", "softplus", "relu_tanh", "act"]
@@ -130,3 +133,34 @@ def test_interpreter_and_graph_agree(network: str, text: str, loss: str) -> None
             np.testing.assert_allclose(
                 got[name], value, rtol=1e-9, atol=1e-11 * (1 + largest), err_msg=f"{name} of\n{text}"
             )
+
+
+@pytest.mark.parametrize("network", ["3-4-2:tanh", "1x4x4-conv(2,kernel=2,padding=1)-avgpool-2:tanh"])
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=rules())
+def test_each_pass_keeps_what_a_step_computes(network: str, text: str) -> None:
+    step = rulec.parse(text).compile(network, loss="mse", dtype="float64")
+    arrays = {name: value.numpy() for name, value in step.init_genome(1).items()}
+    state = {name: value.numpy() for name, value in step.init_state(2).items() if name not in ("t", "seed")}
+    generator = np.random.default_rng(3)
+    x = generator.normal(size=(3, *step.network.input.shape))
+    y = generator.normal(size=(3, step.network.output.shape[0]))
+
+    def stepped(program: Program) -> dict[str, np.ndarray]:
+        result = interpret(program, step.network, "mse", arrays, state, x, y)
+        return result.state | {"prediction": result.prediction, "loss": np.asarray(result.loss)}
+
+    before = stepped(step.program)
+    largest = max(float(np.abs(v).max()) for v in before.values())
+    assume(largest < 1e4)
+    for run in runs(step.program):
+        if render_program(run.after) != render_program(run.before):
+            after = stepped(run.after)
+            for name, value in after.items():
+                np.testing.assert_allclose(
+                    value,
+                    before[name],
+                    rtol=1e-9,
+                    atol=1e-11 * (1 + largest),
+                    err_msg=f"{name} by {run.name} of\n{text}",
+                )

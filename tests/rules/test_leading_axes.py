@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rulec import load
+from rulec.backend.modules import arguments, graph_module
 from rulec.runtime.compiled import CompiledRule, Output
 from tests.rules.by_hand.networks import NETS, NOISY, RULES, compiled_on, gentle
 from tests.rules.by_hand.step import Tensors, apart, disturbed, noise_of
@@ -27,9 +28,8 @@ def stepped_with(
 ) -> tuple[Tensors, Output]:
     """Take a step with given noise: what single steps would draw for themselves differs from that of many."""
     t = state["t"] + 1
-    results = compiled._step_graph(
-        *compiled._arguments(compiled.lowered, genome, state, compiled._input(x), compiled._target(y), t, noise)
-    )
+    data = compiled._input(x), compiled._target(y), t.to(compiled.dtype)
+    results = graph_module(compiled.lowered)(*arguments(compiled.lowered, genome, state, *data, noise))
     new = dict(zip(compiled.lowered.outputs[:-2], results[:-2], strict=True))
     return new | {"t": t, "seed": state["seed"]}, Output(results[-2], results[-1])
 

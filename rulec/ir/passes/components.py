@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rulec.ir.graph import Block, Op, Program, Write, change_blocks, constant, pointwise, with_args
+from rulec.ir.graph import Block, Op, Program, Write, change_blocks, constant, pointwise, reduce_any, with_args
 from rulec.ir.numbers import known, numbers_of
 from rulec.ir.passes.fold import fold
 
@@ -229,8 +229,7 @@ def _reduced(operator: str, indices: tuple[str, ...], value: Op, places: bool, l
     """Reduce over indices, some of which the value may have lost."""
     if not indices:
         return value
-    attributes = (("operator", operator), ("indices", indices), ("places", places))
-    return fold(with_args(Op("reduce", (constant(0.0),), attributes, frozenset(), like.span), (value,)))
+    return fold(reduce_any(operator, indices, value, places, like.span, like.args[0].axes))
 
 
 def _take(value: Op, place: Place) -> Op:

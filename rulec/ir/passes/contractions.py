@@ -18,12 +18,14 @@ from rulec.ir.graph import (
     change_blocks,
     constant,
     contract,
-    extent,
+    counted,
     is_constant,
+    ones,
     rewrite_block,
     walk_ops,
 )
 from rulec.ir.signals import ACROSS
+from rulec.semantics.typed import Axes
 from rulec.source import Span
 
 Term = tuple[float, list[Op]]
@@ -74,7 +76,8 @@ def _form(op: Op, across: str, per_layer: frozenset[str]) -> Op:
     outer = _Sum(indices, frozenset(indices if op["operator"] == "mean" else ()), op["places"], op.span)
     total: Op | None = None
     for sign, factors in _terms(op.args[0]):
-        term = _contracted(sign, *_opened(factors, outer), _Bound(across, per_layer) if across in indices else None)
+        bound = _Bound(across, per_layer) if across in indices else None
+        term = _contracted(sign, *_opened(factors, outer), bound, op.args[0].axes)
         total = term if total is None else total + term
     return constant(0.0) if total is None else total
 
@@ -118,12 +121,14 @@ def _opened(factors: list[Op], outer: _Sum) -> tuple[list[Op], _Sum]:
     return opened, replace(outer, indices=indices)
 
 
-def _contracted(sign: float, factors: list[Op], outer: _Sum, bound: _Bound | None) -> Op:
-    """Pull out what the sum does not touch, then contract each connected group of factors.
+def _contracted(sign: float, factors: list[Op], outer: _Sum, bound: _Bound | None, whole: Axes) -> Op:
+    """Pull out what the sum does not touch, then contract each connected group of factors. `whole`: the axes of all terms.
 
     What belongs to one connection stays inside a sum over connections: outside it would be one number for all of them.
     """
     indices = set(outer.indices)
+    lost = [i for i in ("i", "j") if i in indices and not any(i in f.axes for f in factors)]
+    factors = [*factors, *map(ones, lost)]
     apart = [(f, bound is not None and bound.holds(f)) for f in factors if not f.axes & indices]
     inside, parts = [f for f, held in apart if held], [f for f, held in apart if not held]
     for group in _connected([f for f in factors if f.axes & indices], indices):
@@ -133,7 +138,8 @@ def _contracted(sign: float, factors: list[Op], outer: _Sum, bound: _Bound | Non
         order = [i for i in outer.indices if i in held]
         parts.append(contract(group, order, sorted(outer.means & held), outer.places, outer.span))
         indices -= held
-    parts += [*inside, *(extent(i) for i in sorted(indices - outer.means))]
+    rest = frozenset(outer.indices) - indices
+    parts += [*inside, *counted(sorted(indices), outer.means, outer.places, whole, rest)]
     if sign != 1.0 or not parts:
         parts.append(constant(sign))
     return functools.reduce(operator.mul, parts)

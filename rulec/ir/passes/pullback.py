@@ -12,24 +12,16 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import replace
 
-from rulec.ir.graph import Block, Op, Program, change_blocks, with_args
+from rulec.ir.graph import Op, Program, change_blocks, rewrite_down, with_args
 
 
 def pull_back_activations(program: Program) -> Program:
-    return change_blocks(program, _pull_back)
+    return change_blocks(program, lambda block: rewrite_down(block, _change))
 
 
-def _pull_back(block: Block) -> Block:
-    made: dict[int, Op] = {}
-
-    def visit(op: Op) -> Op:
-        if id(op) not in made:
-            made[id(op)] = _product(op, visit) if op.name == "mul" else with_args(op, tuple(visit(a) for a in op.args))
-        return made[id(op)]
-
-    return replace(block, writes=tuple(replace(w, value=visit(w.value)) for w in block.writes))
+def _change(op: Op, visit: Callable[[Op], Op]) -> Op:
+    return _product(op, visit) if op.name == "mul" else with_args(op, tuple(visit(a) for a in op.args))
 
 
 def _product(op: Op, visit: Callable[[Op], Op]) -> Op:

@@ -127,9 +127,13 @@ class Words:
                 else self._any_state({"input": "i"}.get(self.kind, "j"))
             )
             return call("sum", binary("+", binary("*", number(0), value), number(1)), indices=("n",))
-        if index in ("i", "j"):
-            raise unspeakable(op, f"the number of neurons `{index}`")
+        if index == "@":  # places, which a mean over samples adds up in an update
+            one = binary("+", binary("*", number(0), self._any_state("j")), number(1))
+            return call("mean", one, indices=("n",))
         return call("sum", binary("==", name(index), name(index)), indices=(index,))
+
+    def ones(self, op: Op, letters: Letters) -> ast.Expression:
+        raise unspeakable(op, f"a sum over neurons `{op['index']}` of what does not vary with them")
 
     def noise(self, op: Op, letters: Letters) -> ast.Expression:
         own = tuple(sorted(op.axes - {"n", "p"}, key=lambda letter: (letter not in ("i", "j"), letter)))
@@ -230,6 +234,7 @@ _WRITERS: dict[str, Callable[[Words, Op, Letters], ast.Expression]] = {
     "loss_slope": Words.loss_slope,
     "time": lambda words, op, letters: name("t"),
     "extent": Words.extent,
+    "ones": Words.ones,
     "position": Words.position,
     "noise": Words.noise,
     "neg": Words.neg,

@@ -20,7 +20,7 @@ from rulec.meta.hypergradients.interface import Hypergradient, Search, Settings,
 from rulec.meta.hypergradients.reading import no_checkpoint, no_settings
 from rulec.meta.objective import Scored
 from rulec.meta.parameters import Free
-from rulec.meta.problem import Problem, plain
+from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
 from rulec.semantics.messages import unknown_setting
 from rulec.semantics.typed import Outer
@@ -58,7 +58,7 @@ class Cma(Hypergradient):
         strategy = self._strategy(problem.seed, search.memory)
         asked = strategy.ask()
         with torch.no_grad():
-            score = self._widened(problem, len(asked)).lesson(unflat(np.stack(asked), search.free), number, plain)
+            score = self._widened(problem, len(asked)).lesson(unflat(np.stack(asked), search.free), number)
         fitness = ranked(score.objective)
         strategy.tell(asked, fitness.tolist())
         free = unflat(strategy.mean[None, : len(search.memory["start"])], search.free)

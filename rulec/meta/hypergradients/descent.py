@@ -12,7 +12,8 @@ from rulec.meta.hypergradients.interface import Hypergradient, Search, Step
 from rulec.meta.objective import Scored
 from rulec.meta.optimizers import Optimizer
 from rulec.meta.parameters import Free, all_finite
-from rulec.meta.problem import Carry, Problem
+from rulec.meta.problem import Problem
+from rulec.runtime.unroll import Memory
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ class Descent(Hypergradient, abc.ABC):
         return search.memory["retired"]
 
 
-def reverse_gradient(problem: Problem, free: Free, number: int, carry: Carry) -> tuple[Scored, Free]:
+def reverse_gradient(
+    problem: Problem, free: Free, number: int, *, straight: bool = False, memory: Memory = None
+) -> tuple[Scored, Free]:
     """Differentiate the sum of the members' objectives: each depends on its own meta-parameters alone."""
     leaves = {name: value.detach().requires_grad_() for name, value in free.items()}
-    score = problem.lesson(leaves, number, carry)
+    score = problem.lesson(leaves, number, straight=straight, memory=memory)
     total = score.objective.sum()
     found = (
         torch.autograd.grad(total, list(leaves.values()), allow_unused=True)

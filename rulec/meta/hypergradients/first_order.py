@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from torch import Tensor
-
 from rulec.meta.hypergradients.descent import Descent, reverse_gradient
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import check_differentiable, no_checkpoint, no_settings
@@ -18,7 +16,6 @@ from rulec.meta.objective import Scored
 from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
 from rulec.meta.problem import Problem
-from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.semantics.typed import Outer
 
 
@@ -28,18 +25,7 @@ class FirstOrder(Descent):
     """`through first_order`."""
 
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
-        return reverse_gradient(problem, free, number, straight)
-
-
-def straight(step: CompiledRule, genome: Genome, state: State, x: Tensor, y: Tensor) -> State:
-    """Make one update through which the gradient of the state passes unchanged."""
-    new, _ = step(genome, {name: value.detach() for name, value in state.items()}, x, y)
-    return {name: _passed(value, state[name]) for name, value in new.items()}
-
-
-def _passed(new: Tensor, old: Tensor) -> Tensor:
-    # The difference is exactly zero, so the value is that of the update, to the last bit.
-    return new + (old - old.detach()) if old.requires_grad else new
+        return reverse_gradient(problem, free, number, straight=True)
 
 
 def read(outer: Outer, settings: Settings) -> FirstOrder:

@@ -65,7 +65,7 @@ def scaled(genome: Tensors) -> Tensors:
 
 def noise_of(compiled: CompiledRule, state: Tensors, batch: int) -> Tensors:
     """Return the noise that the next step will draw, by site."""
-    drawn = compiled._noise(compiled.lowered, state, state["t"] + 1, batch)
+    drawn = compiled.noise_of(compiled.lowered, int(state["seed"]), int(state["t"]) + 1, batch)
     return {site.name: value for site, value in zip(compiled.lowered.noise, drawn, strict=True)}
 
 

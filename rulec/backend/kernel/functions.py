@@ -1,0 +1,276 @@
+"""Write a graph of primitive operations as one C function: a loop nest for each operation, in memory planned beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import fx
+
+from rulec.backend.kernel.expressions import EXPRESSIONS, number, written
+from rulec.backend.kernel.operations import OPERATIONS, VIEWS, Unsupported, name_of
+from rulec.backend.kernel.views import View, coalesced, dense
+
+
+class Function:
+    """A C function of a graph: `void name(arguments..., results..., work)`, each an array of `real` without gaps."""
+
+    def __init__(self, name: str, module: fx.GraphModule) -> None:
+        self.name, self.module = name, module
+        self.nodes = list(module.graph.nodes)
+        self.lines: list[str] = []
+        self.views: dict[fx.Node, View] = {}
+        self.constants: list[str] = []
+        self.free: list[tuple[int, int]] = []  # (offset, length) of vacant work space
+        self.work = 0
+        self.taken: dict[str, tuple[int, int]] = {}
+        self.arguments = [node for node in self.nodes if node.op == "placeholder"]
+        self.results = list(self.nodes[-1].args[0])
+        self.places = {node: place for place, node in enumerate(self.nodes)}
+        self.fused = {node for node in self.nodes if _fuses(node)}
+        self.direct = self._direct()
+        self.last = self._last_uses()
+        self._write()
+
+    def source(self) -> str:
+        parameters = [f"const real* __restrict a{k}" for k in range(len(self.arguments))]
+        parameters += [f"real* __restrict r{k}" for k in range(len(self.results))]
+        head = f"static void {self.name}({', '.join([*parameters, 'real* __restrict work'])}) {{"
+        return "\n".join([*self.constants, head, *("  " + line for line in self.lines), "}"])
+
+    # --- The graph ---
+
+    def _write(self) -> None:
+        for k, node in enumerate(self.arguments):
+            sizes = tuple(node.meta["val"].shape)
+            self.views[node] = View(f"a{k}", sizes, dense(sizes))
+        for place, node in enumerate(self.nodes):
+            if node.op == "get_attr":
+                self._constant(node)
+            elif node.op == "call_function":
+                self._operation(node)
+                self._release(place)
+        for k, result in enumerate(self.results):
+            if isinstance(result, fx.Node) and self.views[result].base != f"r{k}":
+                seen = self.views[result]
+                self.pointwise(View(f"r{k}", seen.sizes, dense(seen.sizes)), "clone", [seen])
+
+    def _last_uses(self) -> dict[fx.Node, int]:
+        """Return where each value is used for the last time; what is fused is computed where it is used."""
+        last: dict[fx.Node, int] = {}
+        for node in reversed(self.nodes):
+            place = last[node] if node in self.fused else self.places[node]
+            for used in node.all_input_nodes:
+                last[used] = max(last.get(used, 0), place)
+        return last
+
+    def _direct(self) -> dict[fx.Node, int]:
+        """Find the values that can be made where a result belongs."""
+        found: dict[fx.Node, int] = {}
+        for k, result in enumerate(self.results):
+            root = result
+            while isinstance(root, fx.Node) and name_of(root) in ("view", "_unsafe_view", "detach", "alias"):
+                root = root.args[0]
+            if isinstance(root, fx.Node) and root.op == "call_function" and name_of(root) not in VIEWS:
+                found.setdefault(root, k)
+        return found
+
+    def _operation(self, node: fx.Node) -> None:
+        if not isinstance(node.target, torch._ops.OpOverload):
+            raise Unsupported(str(node.target))
+        name = name_of(node)
+        if node in self.fused:
+            return
+        if name in VIEWS:
+            try:
+                self.views[node] = VIEWS[name](self, node)
+            except ValueError:  # a shape that is no view of what there is
+                source, out = self.view(node.args[0]), self.out(node)
+                self.pointwise(View(out.base, source.sizes, dense(source.sizes), out.offset), "clone", [source])
+        elif name in EXPRESSIONS:
+            self._elementwise(node, name)
+        elif name in OPERATIONS:
+            OPERATIONS[name](self, node)
+        else:
+            raise Unsupported(str(node.target))
+
+    def _elementwise(self, node: fx.Node, name: str) -> None:
+        leaves = self._leaves(node)
+        out = self.out(node)
+
+        def body(views: Sequence[View], indices: list[str]) -> str:
+            known = {leaf: view.at(indices) for leaf, view in zip(leaves, views[1:], strict=True)}
+            return f"{views[0].at(indices)} = {self._formula(node, known)};"
+
+        self.loops([out, *(self.views[leaf].expanded(out.sizes) for leaf in leaves)], body)
+
+    def _leaves(self, node: fx.Node) -> list[fx.Node]:
+        """Return the values in memory that a node is computed from, through what is fused into it."""
+        found: dict[fx.Node, None] = {}
+        for used in _operands(node):
+            if isinstance(used, fx.Node):
+                found |= dict.fromkeys(self._leaves(used) if used in self.fused else [used])
+        return list(found)
+
+    def _formula(self, node: fx.Node, known: dict[fx.Node, str]) -> str:
+        terms = [
+            (known[a] if a in known else self._formula(a, known))
+            if isinstance(a, fx.Node)
+            else ""
+            if a is None
+            else number(a)
+            for a in _operands(node)
+        ]
+        extra = [number(node.kwargs["alpha"])] if "alpha" in node.kwargs else []
+        return written(name_of(node), [*terms, *extra])
+
+    def view(self, node: Any) -> View:
+        return self.views[node]
+
+    # --- Memory ---
+
+    def out(self, node: fx.Node) -> View:
+        """Return a place for a node's value."""
+        shape = tuple(node.meta["val"].shape)
+        if node in self.direct:
+            value = View(f"r{self.direct[node]}", shape, dense(shape))
+        else:
+            value = View("work", shape, dense(shape), self.space(prod(shape), node.name))
+        self.views[node] = value
+        return value
+
+    def space(self, count: int, name: str) -> int:
+        count = max(8, -(-count // 8) * 8)
+        fitting = [(length, offset) for offset, length in self.free if length >= count]
+        if fitting:
+            length, offset = min(fitting)
+            self.free.remove((offset, length))
+            if length > count:
+                self.free.append((offset + count, length - count))
+        else:
+            offset, self.work = self.work, self.work + count
+        self.taken[name] = (offset, count)
+        return offset
+
+    def _release(self, place: int) -> None:
+        """Give back the space of values that nothing looks at any more."""
+        for name in list(self.taken):
+            offset, length = self.taken[name]
+            users = [
+                node
+                for node, view in self.views.items()
+                if view.base == "work" and offset <= view.offset < offset + length and self._lives(node, place)
+            ]
+            if not users:
+                del self.taken[name]
+                self.free.append((offset, length))
+                self._join()
+        dead = [node for node in self.views if not self._lives(node, place) and self.views[node].base == "work"]
+        for node in dead:
+            del self.views[node]
+
+    def _lives(self, node: fx.Node, place: int) -> bool:
+        return self.last.get(node, -1) > place
+
+    def _join(self) -> None:
+        joined: list[tuple[int, int]] = []
+        for offset, length in sorted(self.free):
+            if joined and sum(joined[-1]) == offset:
+                joined[-1] = (joined[-1][0], joined[-1][1] + length)
+            else:
+                joined.append((offset, length))
+        self.free = joined
+
+    def _constant(self, node: fx.Node) -> None:
+        value: Any = self.module
+        for part in str(node.target).split("."):
+            value = getattr(value, part)
+        name = f"{self.name}_{node.name}"
+        listed = ", ".join(number(v) for v in value.detach().double().reshape(-1).tolist())
+        self.constants.append(f"static const real {name}[] = {{{listed}}};")
+        self.views[node] = View(name, tuple(value.shape), dense(value.shape))
+
+    # --- Loops ---
+
+    def loops(self, views: Sequence[View], body: Callable[[Sequence[View], list[str]], str], simd: bool = True) -> None:
+        """Write a loop nest over views of one shape; the innermost loop is a vector."""
+        views = coalesced(views)
+        sizes = views[0].sizes
+        indices = [f"i{k}" for k in range(len(sizes))]
+        for k, size in enumerate(sizes):
+            if k == len(sizes) - 1 and simd and size > 3:
+                self.lines.append("#pragma omp simd")
+            self.lines.append(f"{'  ' * k}for (int {indices[k]} = 0; {indices[k]} < {size}; ++{indices[k]})")
+        self.lines.append("  " * len(sizes) + body(views, indices))
+
+    def pointwise(self, out: View, name: str, operands: Sequence[Any], extra: Sequence[str] = ()) -> None:
+        places = [o for o in operands if isinstance(o, View)]
+        places = [p.expanded(out.sizes) for p in places]
+
+        def body(views: Sequence[View], indices: list[str]) -> str:
+            rest = iter(views[1:])
+            terms = [
+                next(rest).at(indices) if isinstance(o, View) else "" if o is None else number(o) for o in operands
+            ]
+            return f"{views[0].at(indices)} = {written(name, [*terms, *extra])};"
+
+        self.loops([out, *places], body)
+
+    def fill(self, out: View, value: str) -> None:
+        self.loops([out], lambda views, indices: f"{views[0].at(indices)} = {value};")
+
+    def accumulated(self, out: View, source: View, axes: Sequence[int], start: str, step: str, end: str = "") -> None:
+        """Reduce axes of a view into `out`, which has the others.
+
+        `step` and `end` say how: `$` is a number, `^` what there is so far.
+        """
+        kept = [k for k in range(len(source.sizes)) if k not in axes]
+        if kept and source.strides[kept[-1]] == 1 and source.sizes[kept[-1]] > 3:
+            self._row_by_row(out, source, kept, axes, start, step, end)
+            return
+        inner = source.permuted([*kept, *axes])
+        indices = self._outer_loops(inner.sizes[: len(kept)])
+        self.lines.append(f"{{ real total = {start};")
+        for k in range(len(kept), len(inner.sizes)):
+            if k == len(inner.sizes) - 1 and "+" in step and inner.sizes[k] > 7:
+                self.lines.append("#pragma omp simd reduction(+ : total)")
+            self.lines.append(f"for (int i{k} = 0; i{k} < {inner.sizes[k]}; ++i{k})")
+            indices.append(f"i{k}")
+        self.lines.append(f"total = {step.replace('^', 'total').replace('$', inner.at(indices))};")
+        target = out.at(indices[: len(kept)])
+        self.lines.append(f"{target} = {end.replace('^', 'total') if end else 'total'}; }}")
+
+    def _row_by_row(
+        self, out: View, source: View, kept: Sequence[int], axes: Sequence[int], start: str, step: str, end: str
+    ) -> None:
+        """Reduce whole rows at once, where what is kept lies side by side."""
+        self.fill(out, start)
+        inner = source.permuted([*kept[:-1], *axes, kept[-1]])
+        spread = View(out.base, inner.sizes, (*out.strides[:-1], *[0] * len(axes), out.strides[-1]), out.offset)
+        self.loops(
+            [inner, spread],
+            lambda v, i: f"{v[1].at(i)} = {step.replace('^', v[1].at(i)).replace('$', v[0].at(i))};",
+        )
+        if end:
+            self.loops([out], lambda v, i: f"{v[0].at(i)} = {end.replace('^', v[0].at(i))};")
+
+    def _outer_loops(self, sizes: Sequence[int]) -> list[str]:
+        for k, size in enumerate(sizes):
+            self.lines.append(f"for (int i{k} = 0; i{k} < {size}; ++i{k})")
+        return [f"i{k}" for k in range(len(sizes))]
+
+
+def _operands(node: fx.Node) -> Sequence[Any]:
+    return node.args[:1] if name_of(node) in ("clone", "_to_copy", "lift_fresh_copy") else node.args
+
+
+def _fuses(node: fx.Node) -> bool:
+    """Whether a value is computed where it is used: by one pointwise operation of the same shape, and by nothing else."""
+    if name_of(node) not in EXPRESSIONS or len(node.users) != 1:
+        return False
+    (user,) = node.users
+    if name_of(user) not in EXPRESSIONS or node not in _operands(user):
+        return False
+    return bool(node.meta["val"].shape == user.meta["val"].shape) and list(user.args).count(node) == 1

@@ -1,0 +1,62 @@
+// What every generated kernel begins with. `real` is defined before.
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+static inline real square(real a) { return a * a; }
+static inline real cube(real a) { return a * a * a; }
+static inline real sign(real a) { return a != a ? a : real(a > 0) - real(a < 0); }
+static inline real upper(real a, real b) { return a != a ? a : b != b ? b : a > b ? a : b; }
+static inline real lower(real a, real b) { return a != a ? a : b != b ? b : a < b ? a : b; }
+
+// The exponential in single precision without a call, so that loops become vectors: 2^n times a polynomial for what is left of
+// the exponent, to about one unit in the last place.
+static inline float exponential(float x) {
+  float bounded = x < -103.97208f ? -103.97208f : x > 88.72284f ? 88.72284f : x;
+  float n = std::nearbyint(bounded * 1.44269504f);
+  float r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  int32_t whole = int32_t(n), half = whole >> 1;  // two factors, so that neither leaves the normal numbers
+  int32_t one = (half + 127) << 23, two = (whole - half + 127) << 23;
+  float f, g;
+  std::memcpy(&f, &one, 4);
+  std::memcpy(&g, &two, 4);
+  float value = p * f * g;
+  value = x > 88.72284f ? INFINITY : x < -103.97208f ? 0.0f : value;
+  return x != x ? x : value;
+}
+static inline double exponential(double x) { return std::exp(x); }
+
+static inline float hyperbolic_tangent(float x) {
+  float a = std::fabs(x);
+  float e = exponential(-2.0f * a);
+  float far = (1.0f - e) / (1.0f + e);
+  float s = x * x;  // near zero the difference would lose digits
+  float p = -5.70498872745e-3f;
+  p = p * s + 2.06390887954e-2f;
+  p = p * s - 5.37397155531e-2f;
+  p = p * s + 1.33314422036e-1f;
+  p = p * s - 3.33332819422e-1f;
+  float near = p * s * x + x;
+  return x != x ? x : a < 0.625f ? near : x < 0 ? -far : far;
+}
+static inline double hyperbolic_tangent(double x) { return std::tanh(x); }
+
+static inline real logistic(real x) { return real(1) / (real(1) + exponential(-x)); }
+static inline real softplus(real x, real beta, real limit) {
+  return x * beta > limit ? x : std::log1p(exponential(x * beta)) / beta;
+}
+static inline real softplus_slope(real x, real beta, real limit) {
+  real z = exponential(x * beta);
+  return x * beta > limit ? real(1) : z / (z + real(1));
+}

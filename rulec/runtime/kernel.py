@@ -1,0 +1,259 @@
+"""Unrolls through a generated kernel: every network's whole inner loop runs in the cache of one core.
+
+For many small networks, where everything else would move its values through main memory at every operation. The step is lowered
+for a single network; population, tasks and replicas are a loop around it. The way back makes the steps again, so nothing is
+kept for it but arguments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rulec.backend import messages
+from rulec.backend.kernel.build import load_library, remembered
+from rulec.backend.kernel.operations import Unsupported
+from rulec.backend.kernel.source import Part, Plan, kernel_source
+from rulec.backend.liveness import carried_states, restricted
+from rulec.backend.lowering import Lowered, lower_prediction, lower_step
+from rulec.backend.modules import graph_module
+from rulec.backend.reverse import reversible
+from rulec.source import RuleError
+
+if TYPE_CHECKING:
+    from rulec.runtime.compiled import CompiledRule
+    from rulec.runtime.unroll import Data, Form
+
+AXES = ("P", "T", "R")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The compiled driver, and the names of what it takes."""
+
+    library: ctypes.CDLL
+    genome: tuple[str, ...]
+    learned: tuple[bool, ...]
+    carried: tuple[str, ...]
+    step: Lowered
+    query: Lowered
+    source: str
+
+
+def kernel_for(rule: CompiledRule, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Kernel:
+    """Generate and compile, or take both from what an earlier start left on disk. `data` and `query` are `x` and `y` of a step and of the prediction, with the axes of `form`."""
+    step = lower_step(rule.optimised, rule.network, rule.loss, {}, rule.dtype)
+    prediction = lower_prediction(rule.optimised, rule.network, rule.loss, {}, rule.dtype)
+    states = step.outputs[:-2] if form.unread else carried_states(step, prediction)
+    whole = restricted(step, states, states), restricted(prediction, ("prediction",), states)
+    genome = tuple(dict.fromkeys(slot.name for lowered in whole for slot in lowered.genome))
+    learned = tuple(name in form.learned for name in genome)
+    told = (
+        *(str(lowered.graph) for lowered in whole),
+        sorted(form.learned),
+        (form.axes, form.reverse, form.unread, form.straight),
+        rule.dtype,
+        [tuple(d.shape) for d in (*data, *query)],
+        [(slot.name, slot.shape) for lowered in whole for slot in (*lowered.genome, *lowered.state)],
+    )
+    source = remembered(repr(told), lambda: _source(rule, form, whole, data, query, genome, learned))
+    return Kernel(load_library(source), genome, learned, tuple(slot.name for slot in whole[0].state), *whole, source)
+
+
+def _source(
+    rule: CompiledRule,
+    form: Form,
+    whole: tuple[Lowered, Lowered],
+    data: Sequence[Tensor],
+    query: Sequence[Tensor],
+    genome: tuple[str, ...],
+    learned: tuple[bool, ...],
+) -> str:
+    """Trace, differentiate and generate. Raises `RuleError` for operations that no kernel is generated for."""
+    lead = len(form.axes)
+    batch = data[0].shape[lead]
+    parts = [
+        _part(rule, form, lowered, given, lead, genome) for lowered, given in zip(whole, (data, query), strict=True)
+    ]
+    sizes = {slot.name: prod(slot.shape) for lowered in whole for slot in lowered.genome}
+    plan = Plan(
+        parts[0],
+        parts[1],
+        tuple(sizes[name] for name in genome),
+        learned,
+        tuple(prod(batch if s == -1 else s for s in slot.shape) for slot in whole[0].state),
+        _data_sizes(whole[0], data, lead),
+        _data_sizes(whole[1], query, lead),
+        query[0].shape[lead] * rule.network.output.shape[0],
+        rule.dtype == torch.float64,
+    )
+    try:
+        return kernel_source(plan)
+    except Unsupported as problem:
+        raise RuleError([messages.no_kernel(rule.program.name, str(problem))]) from None
+
+
+def _part(
+    rule: CompiledRule, form: Form, lowered: Lowered, data: Sequence[Tensor], lead: int, genome: tuple[str, ...]
+) -> Part:
+    batch = data[0].shape[lead]
+    shapes: list[tuple[int, ...]] = [slot.shape for slot in lowered.genome]
+    shapes += [tuple(batch if s == -1 else s for s in slot.shape) for slot in lowered.state]
+    wrt = [k for k, slot in enumerate(lowered.genome) if slot.name in form.learned]
+    if form.reverse and not (form.straight and "prediction" not in lowered.outputs):
+        wrt += range(len(lowered.genome), len(shapes))
+    shapes += [tuple(d.shape[lead:]) for d in data]
+    shapes.append(())
+    shapes += [tuple(batch if s == -1 else s for s in site.shape) for site in lowered.noise]
+    reverse = reversible(graph_module(lowered), [torch.empty(shape, dtype=rule.dtype) for shape in shapes], wrt)
+    return Part(lowered, reverse, tuple(genome.index(slot.name) for slot in lowered.genome))
+
+
+def _data_sizes(lowered: Lowered, data: Sequence[Tensor], lead: int) -> tuple[int, ...]:
+    batch = data[0].shape[lead]
+    noise = [prod(batch if s == -1 else s for s in site.shape) for site in lowered.noise]
+    return (*(prod(d.shape[lead:]) for d in data), *noise)
+
+
+# --- Running ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of the kernel: everything but genome and states."""
+
+    kernel: Kernel
+    lead: tuple[int, int, int]
+    population: bool  # whether genome entries have a first axis of members
+    steps: int
+    begin: int
+    data: list[tuple[Tensor, tuple[int, int, int, int]]]  # with strides along population, task, replica and step
+    predicted: tuple[int, ...] | None  # the shape of the prediction
+
+    def call(
+        self,
+        genome: Sequence[Tensor],
+        state: Sequence[Tensor],
+        out: Sequence[Tensor],
+        cotangents: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Call the driver with pointers to everything: back if there are cotangents. The tensors are alive until it returns."""
+        own = [(g, (g[0].numel() if self.population else 0, 0, 0, 0)) for g in genome]
+        every = [*own, *self.data]
+        strides = [s for _, given in every for s in given]
+        failed = self.kernel.library.unroll(
+            ctypes.c_int(cotangents is not None),
+            ctypes.c_int(torch.get_num_threads()),
+            (ctypes.c_int64 * 3)(*self.lead),
+            ctypes.c_int64(self.steps),
+            ctypes.c_double(self.begin),
+            ctypes.c_int(self.predicted is not None),
+            _pointers([value for value, _ in every]),
+            (ctypes.c_int64 * len(strides))(*strides),
+            _pointers(state),
+            _pointers(cotangents or ()),
+            _pointers(out),
+        )
+        if failed:
+            raise MemoryError("a kernel found no memory to work in")
+
+
+def _pointers(values: Sequence[Tensor]) -> Any:
+    return (ctypes.c_void_p * max(1, len(values)))(*(v.data_ptr() for v in values))
+
+
+class _KernelUnroll(torch.autograd.Function):
+    """`apply(run, number of genome entries, *genome, *state)`: the states after all steps, or the prediction then."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Run, entries: int, *given: Tensor) -> tuple[Tensor, ...]:
+        ctx.run, ctx.entries = run, entries
+        ctx.save_for_backward(*given)
+        return forward(run, given[:entries], given[entries:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        run: Run = ctx.run
+        given = ctx.saved_tensors
+        genome, state = given[: ctx.entries], given[ctx.entries :]
+        slopes = [torch.empty_like(s) for s in state]
+        sums = [torch.empty((*run.lead, *(g.shape[1:] if run.population else g.shape)), dtype=g.dtype) for g in genome]
+        pulled = [c.contiguous() for c in cotangents]
+        run.call(genome, state, [*slopes, *sums], pulled)
+        gradient = [
+            None if not wanted else s.sum((1, 2)) if run.population else s.sum((0, 1, 2))
+            for s, wanted in zip(sums, run.kernel.learned, strict=True)
+        ]
+        return None, None, *gradient, *slopes
+
+
+def forward(run: Run, genome: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    shapes = [s.shape for s in state] if run.predicted is None else [torch.Size(run.predicted)]
+    like = state[0] if state else genome[0]
+    out = [torch.empty(shape, dtype=like.dtype) for shape in shapes]
+    run.call(genome, state, out)
+    return tuple(out)
+
+
+def unroll_kernel(
+    rule: CompiledRule,
+    kernel: Kernel,
+    axes: tuple[str, ...],
+    genome: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    data: Data,
+    query: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, ...]:
+    """Run the steps; return the carried states after them, or the prediction on `query`. See `rulec.runtime.unroll`."""
+    asked = query if query is not None else data[0]
+    begin, seed = int(state["t"]), int(state["seed"])
+    batch = data[0][0].shape[len(axes)]
+    steps = [
+        [torch.stack([pair[k] for pair in data]) for k in (0, 1)],
+        _noise(rule, kernel.step, seed, begin, len(data), batch),
+    ]
+    ends = [list(asked), _noise(rule, kernel.query, seed, begin + len(data), 1, asked[0].shape[len(axes)])]
+    laid = [_strided(rule, value, axes, True) for value in steps[0]]
+    laid += [_strided(rule, value, tuple(rule.leading), True) for value in steps[1]]
+    laid += [_strided(rule, value.unsqueeze(0), axes, True) for value in ends[0]]
+    laid += [_strided(rule, value, tuple(rule.leading), True) for value in ends[1]]
+    shape = (*rule.lead_shape, asked[0].shape[len(axes)], rule.network.output.shape[0])
+    run = Run(
+        kernel,
+        tuple(rule.leading.get(axis, 1) for axis in AXES),  # type: ignore[arg-type]
+        rule.population is not None,
+        len(data),
+        begin,
+        laid,
+        shape if query is not None else None,
+    )
+    entries = [genome[name].contiguous() for name in kernel.genome]
+    carried = [state[name].contiguous() for name in kernel.carried]
+    if torch.is_grad_enabled() and any(v.requires_grad for v in (*entries, *carried)):
+        return tuple(_KernelUnroll.apply(run, len(entries), *entries, *carried))
+    return forward(run, entries, carried)
+
+
+def _noise(rule: CompiledRule, lowered: Lowered, seed: int, begin: int, steps: int, batch: int) -> list[Tensor]:
+    """Draw the noise of all steps, with a first axis of steps."""
+    if not lowered.noise:
+        return []
+    drawn = [rule.noise_of(lowered, seed, begin + t + 1, batch) for t in range(steps)]
+    return [torch.stack(site) for site in zip(*drawn, strict=True)]
+
+
+def _strided(
+    rule: CompiledRule, value: Tensor, axes: tuple[str, ...], stepped: bool
+) -> tuple[Tensor, tuple[int, int, int, int]]:
+    """Return (steps, axes..., own...) without gaps, and how far apart neighbours along each axis lie."""
+    value = value.contiguous()
+    along = dict(zip(axes, value.stride()[1 : 1 + len(axes)], strict=True))
+    return value, (along.get("P", 0), along.get("T", 0), along.get("R", 0), value.stride(0) if stepped else 0)
