@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from benchmarks.contender import Answer, Contender, Row, Run, Section, outcome
@@ -41,12 +43,10 @@ LONG: list[Contender[Blur]] = [
 ]
 
 
-def sections(effort: Effort) -> list[Section]:
-    found = []
+def sections(effort: Effort) -> Iterator[Section]:
     for states in (2, 4):
         for steps in (4, 12) if effort.quick else (10, 50, 200):
-            found.append(_section(effort, states, steps))
-    return found
+            yield _section(effort, states, steps)
 
 
 def problem(states: int, steps: int, quick: bool) -> Blur:

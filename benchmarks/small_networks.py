@@ -11,12 +11,14 @@ from benchmarks.problems import Blur, blur
 from benchmarks.suite import Effort
 
 FORWARD: list[Contender[Blur]] = [
+    by_rulec.forward("kernel"),
     by_rulec.forward("fx"),
     by_rulec.forward("inductor"),
     vmap.FORWARD,
     vmap_jax.FORWARD,
 ]
 GRADIENT: list[Contender[Blur]] = [
+    by_rulec.gradient("kernel"),
     by_rulec.gradient("fx"),
     by_rulec.gradient("inductor"),
     vmap.GRADIENT,

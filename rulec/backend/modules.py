@@ -33,7 +33,7 @@ def executable_module(module: fx.GraphModule, backend: str) -> Graph:
 
 def without_gradient(module: fx.GraphModule, backend: str, pool: Pool) -> Graph:
     """Return a traced graph as a function that nobody differentiates: in planned memory, or through Inductor."""
-    return planned(module, pool) if backend == "fx" else torch.compile(module, dynamic=False, fullgraph=True)
+    return torch.compile(module, dynamic=False, fullgraph=True) if backend == "inductor" else planned(module, pool)
 
 
 def arguments(

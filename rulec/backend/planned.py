@@ -80,6 +80,31 @@ _WHOLE = frozenset(
     ]
 )
 
+_QUICK = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "sqrt",
+        "rsqrt",
+        "abs",
+        "sin",
+        "cos",
+        "maximum",
+        "minimum",
+        "bmm",
+        "mm",
+        "baddbmm",
+        "addmm",
+    ]
+)
+
 Key = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
 
 
@@ -139,9 +164,10 @@ class _Planner:
         self.targets = self._targets()
         self.spaces: list[Tensor] = []
         self.vacant: list[int] = []
-        self.names: dict[str, Any] = {"take": pool.take}
+        self.names: dict[str, Any] = {"take": pool.take, "fitted": fitted}
         self.lines: list[str] = []
         self.static: dict[fx.Node, Tensor] = {}  # values whose place never changes
+        self.looked: set[fx.Node] = set()  # views that are written already
 
     def _last_uses(self) -> dict[fx.Node, int]:
         last: dict[fx.Node, int] = {}
@@ -203,6 +229,8 @@ class _Planner:
         return scope["run"]  # type: ignore[no-any-return]
 
     def _call(self, node: fx.Node) -> None:
+        if is_view(node) and self.roots[node] not in self.static:
+            return  # made where it is needed
         arguments = [self._spelled(a) for a in node.args] + [f"{k}={self._spelled(v)}" for k, v in node.kwargs.items()]
         if is_view(node) and self.roots[node] in self.static:
             values = fx.node.map_arg(node.args, lambda n: self.static[n])
@@ -210,7 +238,11 @@ class _Planner:
             return
         out = None if is_view(node) else out_variant(node)
         if out is None:
-            self.lines.append(f"{node.name} = {self._global(node.target)}({', '.join(arguments)})")
+            made = f"{self._global(node.target)}({', '.join(arguments)})"
+            value = node.meta.get("val")
+            if isinstance(value, Tensor) and value.ndim > 1:
+                made = f"fitted({made}, {tuple(value.stride())})"
+            self.lines.append(f"{node.name} = {made}")
             return
         function, keyword, copies = out
         where = self._place(node)
@@ -268,6 +300,8 @@ class _Planner:
 
     def _spelled(self, value: Any) -> str:
         if isinstance(value, fx.Node):
+            if is_view(value) and value not in self.static and value not in self.looked:
+                self._look(value)
             return self._global(self.static[value]) if value in self.static else value.name
         if isinstance(value, (list, tuple)):
             inner = ", ".join(self._spelled(v) for v in value)
@@ -276,6 +310,17 @@ class _Planner:
             return repr(value)
         return self._global(value)
 
+    def _look(self, node: fx.Node) -> None:
+        """Write a view of something whose place changes from call to call: in one go, if it begins where that begins."""
+        root = self.roots[node]
+        whole, part = root.meta["val"], node.meta["val"]
+        if part.storage_offset() == whole.storage_offset():
+            made = f"{self._spelled(root)}.as_strided({tuple(part.shape)}, {tuple(part.stride())})"
+        else:
+            made = f"{self._global(node.target)}({', '.join(self._spelled(a) for a in node.args)})"
+        self.looked.add(node)
+        self.lines.append(f"{node.name} = {made}")
+
     def _global(self, value: Any) -> str:
         for name, known in self.names.items():
             if known is value:
@@ -283,6 +328,13 @@ class _Planner:
         name = f"c{len(self.names)}"
         self.names[name] = value
         return name
+
+
+def fitted(value: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """Return a value that lies in memory as the tracer was told it would; an operation may lay out what it makes otherwise."""
+    if value.stride() == stride:
+        return value
+    return torch.empty_strided(value.shape, stride, dtype=value.dtype, device=value.device).copy_(value)
 
 
 # --- Operations ------------------------------------------------------------------------------
@@ -332,7 +384,8 @@ def _matching(target: Any) -> tuple[Any, str, bool] | None:
             outs = [a for a in other._schema.arguments if a.is_out]
             rest = [(a.name, str(a.type)) for a in other._schema.arguments if not a.is_out]
             if len(outs) == 1 and rest == own:
-                _FOUND[target] = other, outs[0].name, False
+                name = packet.__name__  # functions of torch itself are called faster than overloads
+                _FOUND[target] = getattr(torch, name) if name in _QUICK else other, outs[0].name, False
     return _FOUND[target]
 
 

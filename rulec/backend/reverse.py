@@ -64,7 +64,7 @@ def reversible(
 
     with torch.no_grad():
         shapes = step(*examples)
-    cotangents = [torch.empty_like(result, requires_grad=False) for result in shapes]
+    cotangents = [torch.empty(r.shape, dtype=r.dtype, device=r.device) for r in shapes]  # as results are: without gaps
     traced = make_fx(joint, tracing_mode="fake")(list(examples), cotangents)
     applied = tuple(rewrites(traced)) if rewrite else ()
     return replace(_cut(traced, len(examples), len(shapes), tuple(pulls), tuple(wrt)), applied=applied)

@@ -56,6 +56,8 @@ def _chapters(rule: t.Rule, compiled: CompiledRule) -> Iterator[tuple[str, str]]
         yield "Gradient paths, with lines; ⇒ leads to the next step", _indented(text_table(paths))
     cost = step_cost(compiled.lowered, compiled.network, compiled.leading, compiled.dtype, _BATCH)
     yield f"Cost of a step on {_BATCH} samples", _indented(render_cost(cost))
+    choice = compiled.choice(_BATCH)
+    yield "Inner loops run with", _indented(f"{choice.backend}: {choice.reason}")
 
 
 def _option(value: t.OptionValue) -> str:

@@ -94,6 +94,7 @@ def engine_for(rule: CompiledRule, form: Form, data: Sequence[Tensor], query: Se
 def _stage(rule: CompiledRule, form: Form, part: Hoisted, first: int, data: Sequence[Tensor], pool: Pool) -> Stage:
     lead = (rule.population,) if rule.population is not None else ()
     lowered, batch = part.lowered, data[0].shape[len(form.axes)]
+    backend = rule.backend_for(batch)
     entries = [torch.ones((*lead, *slot.shape), dtype=rule.dtype, device=rule.device) for slot in lowered.genome]
     counter, noise = torch.zeros((), dtype=rule.dtype, device=rule.device), rule.noise_of(lowered, 0, 0, batch)
     likes = [*part.before(*entries), *_states(rule, lowered, batch), *data, counter, *noise]
@@ -104,8 +105,8 @@ def _stage(rule: CompiledRule, form: Form, part: Hoisted, first: int, data: Sequ
     reverse = reversible(part.step, examples, wrt)
     return Stage(
         part,
-        without_gradient(reverse.forward, rule.backend, pool),
-        without_gradient(reverse.backward, rule.backend, pool),
+        without_gradient(reverse.forward, backend, pool),
+        without_gradient(reverse.backward, backend, pool),
         reverse,
         first,
     )

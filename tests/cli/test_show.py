@@ -59,6 +59,7 @@ def test_the_whole_page(rulec, tmp_path):
     assert answer.out.startswith(PAGE)
     products = 2 * 64 * 2 * (4 * 3 + 3 * 2)
     assert f"{scaled(products)} in products" in answer.out
+    assert "Inner loops run with\n  fx: kernels need the C++ compiler none, which is not there\n" in answer.out
     assert answer.out.endswith(f"Picture\n  {tmp_path / 'hebb.svg'}\n  {tmp_path / 'hebb.png'}\n")
     assert {path.name for path in tmp_path.iterdir()} == {"hebb.svg", "hebb.png"}
 
