@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +25,8 @@ from rulec.source import RuleError
 from tests.backend.test_planned import draws, program, step
 from tests.rules.by_hand.networks import RULES, compiled_on
 from tests.runtime.test_unroll import Case, assert_same
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 
 
 @pytest.fixture(autouse=True)
