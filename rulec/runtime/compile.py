@@ -66,6 +66,8 @@ def _check_settings(settings: Settings) -> None:
     for name, known in (("loss", LOSSES), ("backend", BACKENDS), ("device", ("cpu", "cuda"))):
         if getattr(settings, name) not in known:
             raise RuleError([messages.unknown_choice(name, getattr(settings, name), known)])
+    if settings.device == "cuda" and settings.backend == "kernel":
+        raise RuleError([messages.kernel_on_gpu()])
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise RuleError([messages.no_gpu()])
 

@@ -23,6 +23,23 @@ def no_gpu() -> Diagnostic:
     )
 
 
+def kernel_on_gpu() -> Diagnostic:
+    return Diagnostic(
+        "kernel-on-gpu",
+        "backend `kernel` generates code for the processor, and device is `cuda`",
+        help='use `backend="auto"`, or `device="cpu"`',
+    )
+
+
+def wrong_memory(given: object) -> Diagnostic:
+    return Diagnostic(
+        "wrong-memory",
+        f"`memory` cannot be {given!r}",
+        notes=("it bounds what an unroll keeps for its reverse pass",),
+        help='give a number of bytes from 1, "least", or None to keep everything',
+    )
+
+
 def wrong_count(what: str, given: object) -> Diagnostic:
     return Diagnostic(
         "wrong-count",

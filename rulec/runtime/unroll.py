@@ -295,6 +295,8 @@ def unroll(
 
     `data` and `query` have all leading axes. The engine's names of the carried states go with them: see `CompiledRule.unroll`.
     """
+    if not (memory is None or memory == "least" or (isinstance(memory, int) and memory >= 1)):
+        raise RuleError([messages.wrong_memory(memory)])
     asked = query if query is not None else data[0][0]
     pairs = [*data, (asked, rule.unknown_target(asked))]
     axes = data_axes(rule, pairs)

@@ -170,3 +170,15 @@ def test_missing_entries_are_named():
     del case.state["w.c2"]
     with pytest.raises(RuleError, match=r"missing-entry.*w\.c2"):
         case.compiled.lesson(case.genome, case.state, case.x, case.y, case.query)
+
+
+@pytest.mark.parametrize("memory", [0, "much", 1.5])
+def test_a_memory_that_is_none_is_refused(memory: object):
+    case = small()
+    with pytest.raises(RuleError, match="wrong-memory"):
+        case.compiled.unroll(case.genome, case.state, case.x, case.y, memory=memory)
+
+
+def test_kernels_are_for_the_processor():
+    with pytest.raises(RuleError, match="kernel-on-gpu"):
+        rulec.load("blur").compile("3-4-2", backend="kernel", device="cuda")
