@@ -24,10 +24,7 @@ def graph_module(lowered: Lowered, name: str = "Step") -> fx.GraphModule:
 
 def executable(lowered: Lowered, backend: str, name: str = "Step") -> Graph:
     """Return the graph as a function of its flat arguments, for one of `BACKENDS`."""
-    return executable_module(graph_module(lowered, name), backend)
-
-
-def executable_module(module: fx.GraphModule, backend: str) -> Graph:
+    module = graph_module(lowered, name)
     return torch.compile(module, dynamic=False, fullgraph=True) if backend == "inductor" else module
 
 

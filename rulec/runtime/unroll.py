@@ -300,7 +300,11 @@ def unroll(
     asked = query if query is not None else data[0][0]
     pairs = [*data, (asked, rule.unknown_target(asked))]
     axes = data_axes(rule, pairs)
-    pairs = [(narrowed(rule, x, axes), narrowed(rule, y, axes)) for x, y in pairs]
+    pairs = [(narrowed(rule, x, axes).contiguous(), narrowed(rule, y, axes).contiguous()) for x, y in pairs]
+    for place in (0, 1):  # the graphs are made for the first batch: memory is planned, and views are not checked again
+        for pair in pairs[:-1]:
+            if pair[place].shape != pairs[0][place].shape:
+                raise RuleError([messages.wrong_shape("xy"[place], pair[place].shape, pairs[0][place].shape)])
     asked_for = [v for v in (*genome.values(), *state.values()) if v.requires_grad and torch.is_grad_enabled()]
     learned = frozenset(name for name, value in genome.items() if asked_for and value.requires_grad)
     form = Form(axes, bool(asked_for), learned, unread, straight)

@@ -182,3 +182,21 @@ def test_a_memory_that_is_none_is_refused(memory: object):
 def test_kernels_are_for_the_processor():
     with pytest.raises(RuleError, match="kernel-on-gpu"):
         rulec.load("blur").compile("3-4-2", backend="kernel", device="cuda")
+
+
+def test_batches_may_lie_in_memory_as_they_like():
+    case = small()
+    x = [batch.clone() if t % 2 else batch.t().contiguous().t() for t, batch in enumerate(case.x)]
+    torch.testing.assert_close(
+        case.compiled.lesson(case.genome, case.state, x, case.y, case.query),
+        case.compiled.lesson(case.genome, case.state, case.x, case.y, case.query),
+    )
+
+
+@pytest.mark.parametrize("part", ["x", "y"])
+def test_batches_of_different_sizes_are_refused(part: str):
+    case = small()
+    x, y = list(case.x), list(case.y)
+    x[-1], y[-1] = (x[-1][:3], y[-1]) if part == "x" else (x[-1], y[-1][:3])
+    with pytest.raises(RuleError, match="wrong-shape"):
+        case.compiled.lesson(case.genome, case.state, x, y, case.query)
