@@ -18,7 +18,8 @@ class OutOfTime(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `OutOfTime` in the block after this many seconds.
 
-    Needs alarms, which only the main thread of a Unix process has; elsewhere the block runs to its end.
+    Needs alarms, which only the main thread of a Unix process has; elsewhere the block runs to its end. The alarm goes off again and
+    again, since an exception that is raised while Python collects garbage is lost.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -30,7 +31,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     handler, started = signal.getsignal(signal.SIGALRM), time.monotonic()
     left, _ = signal.setitimer(signal.ITIMER_REAL, 0)  # somebody else's alarm, which goes on afterwards
     signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), 1.0)
     try:
         yield
     finally:

@@ -162,6 +162,20 @@ def test_a_damaged_cache_is_proved_anew():
 # --- What is asked wrongly -------------------------------------------------------------------
 
 
+def test_an_alarm_that_is_lost_comes_again():
+    """As in a finalizer, where Python prints an exception and goes on."""
+    lost = 0
+    with pytest.raises(OutOfTime), time_limit(0.05):
+        while True:
+            try:
+                while True:
+                    pass
+            except OutOfTime:
+                lost += 1
+                if lost > 1:
+                    raise
+
+
 @pytest.mark.parametrize("text", ["a", "a=", "a==b", "a[x]=b", "a=b c", "=b", "a=--b", "a=b[0"])
 def test_malformed_matches(text):
     with pytest.raises(RuleError) as caught:
