@@ -7,13 +7,13 @@ gradient is given: nothing about it is assumed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce as fold
 
 import numpy as np
 
-from rulec.ir.graph import Block, Law, Op, Program
+from rulec.ir.graph import Block, Law, Op, Program, walk_ops
 from rulec.ir.initial import initial_array
 from rulec.ir.signals import clamped_states, crosses, schedule
 from rulec.network.graph import Connection, Layer, Network
@@ -57,10 +57,24 @@ class Sides:
     right: Numbers
 
 
-class Step:
-    """The step, run when it is made: `state` and `prediction` (batch, outputs) are its results."""
+def _end(blocks: Sequence[tuple[Block, int]], wanted: Op) -> int:
+    """Return how many of the blocks have to run before an op has its value."""
+    read = {op["name"] for op in walk_ops([wanted]) if op.name == "state"}
+    if any(op.name in ("prediction", "loss", "loss_slope") for op in walk_ops([wanted])):
+        read.add("prediction")
+    written = [k for k, (block, _) in enumerate(blocks, 1) if read & {w.name for w in block.writes}]
+    return max(written, default=0)
 
-    def __init__(self, over: Field, program: Program, network: Network, loss: str, inputs: Inputs) -> None:
+
+class Step:
+    """The step, run when it is made: `state` and `prediction` (batch, outputs) are its results.
+
+    With `wanted`, no further than that op needs: what a step makes afterwards is missing.
+    """
+
+    def __init__(
+        self, over: Field, program: Program, network: Network, loss: str, inputs: Inputs, wanted: Op | None = None
+    ) -> None:
         self.over, self.program, self.network, self.loss, self.inputs = over, program, network, loss, inputs
         self.before = dict(inputs.state)
         self.state = dict(inputs.state)
@@ -71,7 +85,8 @@ class Step:
         self.running, self.count = "", 0
         self.clamped = clamped_states(program)
         self._start()
-        for block, count in schedule(program.blocks):
+        blocks = schedule(program.blocks)
+        for block, count in blocks if wanted is None else blocks[: _end(blocks, wanted)]:
             self.running, self.count = block.kind, count
             getattr(self, f"_run_{block.kind}")(block)
         self._store_kept()
@@ -218,7 +233,7 @@ class Step:
 
         def again(numbers: Numbers) -> Number:
             changed = Inputs(**{**vars(self.inputs), "state": {**self.before, key: numbers}})
-            return Step(self.over, self.program, self.network, self.loss, changed)._mean_of(objective)
+            return Step(self.over, self.program, self.network, self.loss, changed, objective)._mean_of(objective)
 
         return self._placed(op, self.over.gradient(self._mean_of(objective), again, self.before[key]))
 
