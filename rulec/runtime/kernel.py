@@ -1,35 +1,37 @@
 """Unrolls through a generated kernel: every network's whole inner loop runs in the cache of one core.
 
-For many small networks, where everything else would move its values through main memory at every operation. The step is lowered
-for a single network; population, tasks and replicas are a loop around it. The way back makes the steps again, so nothing is
-kept for it but arguments.
+The step is lowered for a single network; population, tasks and replicas are a loop around it, shared by threads. Small products
+are loops of the kernel, large ones calls of the library that PyTorch brings along. What a network does is a list of moves
+(`rulec.runtime.schedule`): where memory is given, or a tape of all networks would cost more than making their steps again, the
+way back makes them again in memory that the networks of a thread use one after the other.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rulec.backend import messages
-from rulec.backend.kernel.build import load_library, remembered
+from rulec.backend.kernel.build import lend_products, load_library, matrix_library, remembered
 from rulec.backend.kernel.operations import Unsupported
 from rulec.backend.kernel.source import Part, Plan, kernel_source
 from rulec.backend.liveness import carried_states, restricted
 from rulec.backend.lowering import Lowered, lower_prediction, lower_step
 from rulec.backend.modules import graph_module
 from rulec.backend.reverse import reversible
+from rulec.runtime.schedule import Costs, Move, least_bytes, there_and_back
 from rulec.source import RuleError
 
 if TYPE_CHECKING:
     from rulec.runtime.compiled import CompiledRule
-    from rulec.runtime.unroll import Data, Form
+    from rulec.runtime.unroll import Data, Form, Memory
 
 AXES = ("P", "T", "R")
 
@@ -45,6 +47,30 @@ class Kernel:
     step: Lowered
     query: Lowered
     source: str
+    sizes: Sizes
+    spare: list[Tensor] = field(default_factory=list)  # memory that earlier calls worked in
+
+    def borrow(self, count: int, dtype: torch.dtype) -> Tensor:
+        """Return memory for so many numbers; the caller may append it to `spare` when it is done."""
+        fitting = [m for m in self.spare if m.numel() >= count]
+        if not fitting:
+            return torch.empty(count, dtype=dtype)
+        best = min(fitting, key=torch.Tensor.numel)
+        self.spare[:] = [m for m in self.spare if m is not best]
+        return best
+
+
+class Sizes(NamedTuple):
+    """Numbers of one network: what a thread works in, and what is kept."""
+
+    scratch: int
+    state: int
+    residuals: int
+    prediction: int
+
+    @property
+    def costs(self) -> Costs:
+        return Costs(self.state, self.residuals)
 
 
 def kernel_for(rule: CompiledRule, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Kernel:
@@ -59,12 +85,17 @@ def kernel_for(rule: CompiledRule, form: Form, data: Sequence[Tensor], query: Se
         *(str(lowered.graph) for lowered in whole),
         sorted(form.learned),
         (form.axes, form.reverse, form.unread, form.straight),
-        rule.dtype,
+        (rule.dtype, matrix_library() is not None),
         [tuple(d.shape) for d in (*data, *query)],
         [(slot.name, slot.shape) for lowered in whole for slot in (*lowered.genome, *lowered.state)],
     )
     source = remembered(repr(told), lambda: _source(rule, form, whole, data, query, genome, learned))
-    return Kernel(load_library(source), genome, learned, tuple(slot.name for slot in whole[0].state), *whole, source)
+    library = load_library(source)
+    if matrix_library() is not None:
+        lend_products(library, rule.dtype == torch.float64)
+    found = (ctypes.c_int64 * 4)()
+    library.sizes(found)
+    return Kernel(library, genome, learned, tuple(slot.name for slot in whole[0].state), *whole, source, Sizes(*found))
 
 
 def _source(
@@ -93,6 +124,7 @@ def _source(
         _data_sizes(whole[1], query, lead),
         query[0].shape[lead] * rule.network.output.shape[0],
         rule.dtype == torch.float64,
+        matrix_library() is not None,
     )
     try:
         return kernel_source(plan)
@@ -136,33 +168,124 @@ class Run:
     begin: int
     data: list[tuple[Tensor, tuple[int, int, int, int]]]  # with strides along population, task, replica and step
     predicted: tuple[int, ...] | None  # the shape of the prediction
+    memory: Memory
+
+    @property
+    def nets(self) -> int:
+        return prod(self.lead)
+
+    @property
+    def shares(self) -> int:
+        """The number of threads among which the networks are shared."""
+        return min(torch.get_num_threads(), self.nets)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.data[0][0].dtype
+
+    def results(self, genome: Sequence[Tensor], state: Sequence[Tensor]) -> list[Tensor]:
+        """Return memory for what the way forward returns."""
+        shapes = [s.shape for s in state] if self.predicted is None else [torch.Size(self.predicted)]
+        like = state[0] if state else genome[0]
+        return [torch.empty(shape, dtype=like.dtype) for shape in shapes]
+
+    def there(self) -> list[Moving]:
+        """Return the moves of the way forward alone."""
+        far = [Move("advance", 0, self.steps, 0)] if self.steps else []
+        end = self.kernel.sizes.state if self.steps else 0
+        return [("START", 0, 0, 0), *map(_moving, far), self._last("PREDICT", end)]
+
+    def recorded(self) -> list[Moving]:
+        """Return the moves of the way forward when all is kept."""
+        end = self.steps * self.kernel.sizes.costs.step
+        return [("START", 0, 0, 0), ("RECORD", 0, self.steps, 0), self._last("PREDICT", end)]
+
+    def back(self) -> list[Moving]:
+        """Return the moves of the way back when all was kept."""
+        end = self.steps * self.kernel.sizes.costs.step
+        return [self._turned(end), ("PULL", 0, self.steps, 0), ("RETURN", 0, 0, 0)]
+
+    def again(self) -> list[Moving]:
+        """Return the moves of a way back that makes the steps again, in the memory that is given."""
+        moves: list[Moving] = [("START", 0, 0, 0)]
+        for move in there_and_back(self.steps, self.kernel.sizes.costs, self._room()):
+            if move.kind == "turn":
+                moves += [self._last("GUESS", move.place), self._turned(move.place)]
+            else:
+                moves.append(_moving(move))
+        return [*(m for m in moves if m[0] != "FINISH"), ("RETURN", 0, 0, 0)]
+
+    def _last(self, kind: str, place: int) -> Moving:
+        return (kind if self.predicted is not None else "FINISH", self.steps, 0, place)
+
+    def _turned(self, place: int) -> Moving:
+        return ("PULL_PREDICTION" if self.predicted is not None else "GIVEN", self.steps, 0, place)
+
+    def _room(self) -> int | None:
+        """Return how many numbers a thread may keep."""
+        if self.memory is None:
+            return None
+        if self.memory == "least":
+            return least_bytes(self.steps, self.kernel.sizes.costs)
+        return self.memory // self.dtype.itemsize // self.shares
+
+    def keeps(self) -> bool:
+        """Whether the way forward is kept for the way back: that of large networks, if the memory is enough."""
+        sizes = self.kernel.sizes
+        bytes_each = self.steps * sizes.costs.step * self.dtype.itemsize
+        if self.memory == "least" or sizes.costs.step * self.dtype.itemsize < SMALL_STEP:
+            return False
+        return self.memory is None or bytes_each * self.nets <= self.memory
+
+    def tape_size(self, moves: Sequence[Moving]) -> int:
+        sizes = self.kernel.sizes
+        kept = {"ADVANCE": sizes.state} | dict.fromkeys(("PREDICT", "GUESS", "PULL_PREDICTION"), sizes.prediction)
+        each = {"RECORD": sizes.costs.step, "PULL": sizes.costs.step}
+        return max(at + kept.get(kind, 0) + each.get(kind, 0) * (t - s) for kind, s, t, at in moves) + sizes.state
 
     def call(
         self,
+        moves: Sequence[Moving],
         genome: Sequence[Tensor],
         state: Sequence[Tensor],
         out: Sequence[Tensor],
-        cotangents: Sequence[Tensor] | None = None,
+        cotangents: Sequence[Tensor] = (),
+        tape: Tensor | None = None,
     ) -> None:
-        """Call the driver with pointers to everything: back if there are cotangents. The tensors are alive until it returns."""
+        """Call the driver with pointers to everything. The tensors are alive until it returns."""
+        kernel, shares = self.kernel, self.shares
         own = [(g, (g[0].numel() if self.population else 0, 0, 0, 0)) for g in genome]
         every = [*own, *self.data]
         strides = [s for _, given in every for s in given]
-        failed = self.kernel.library.unroll(
-            ctypes.c_int(cotangents is not None),
+        size = self.tape_size(moves)
+        scratch = kernel.borrow(shares * kernel.sizes.scratch, self.dtype)
+        room = kernel.borrow(shares * size, self.dtype) if tape is None else tape
+        kernel.library.unroll(
             ctypes.c_int(torch.get_num_threads()),
             (ctypes.c_int64 * 3)(*self.lead),
-            ctypes.c_int64(self.steps),
+            (ctypes.c_int64 * (4 * len(moves)))(*(n for kind, *rest in moves for n in (MOVES.index(kind), *rest))),
+            ctypes.c_int64(len(moves)),
             ctypes.c_double(self.begin),
-            ctypes.c_int(self.predicted is not None),
             _pointers([value for value, _ in every]),
             (ctypes.c_int64 * len(strides))(*strides),
             _pointers(state),
-            _pointers(cotangents or ()),
+            _pointers(cotangents),
             _pointers(out),
+            ctypes.c_void_p(room.data_ptr()),
+            ctypes.c_int64(size),
+            ctypes.c_int(tape is None),
+            ctypes.c_void_p(scratch.data_ptr()),
         )
-        if failed:
-            raise MemoryError("a kernel found no memory to work in")
+        kernel.spare.extend([scratch, room] if tape is None else [scratch])
+
+
+Moving = tuple[str, int, int, int]
+MOVES = ("START", "ADVANCE", "RECORD", "PREDICT", "GUESS", "FINISH", "PULL_PREDICTION", "GIVEN", "PULL", "RETURN")
+SMALL_STEP = 64 * 1024  # bytes of a step up to which making it again is faster than writing it down
+
+
+def _moving(move: Move) -> Moving:
+    return (move.kind.upper(), move.begin, move.end, move.place)
 
 
 def _pointers(values: Sequence[Tensor]) -> Any:
@@ -174,9 +297,15 @@ class _KernelUnroll(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, run: Run, entries: int, *given: Tensor) -> tuple[Tensor, ...]:
-        ctx.run, ctx.entries = run, entries
+        ctx.run, ctx.entries, ctx.tape = run, entries, None
         ctx.save_for_backward(*given)
-        return forward(run, given[:entries], given[entries:])
+        genome, state = given[:entries], given[entries:]
+        if not run.keeps():
+            return forward(run, genome, state)
+        moves, out = run.recorded(), run.results(genome, state)
+        ctx.tape = run.kernel.borrow(run.nets * run.tape_size(moves), run.dtype)
+        run.call(moves, genome, state, out, tape=ctx.tape)
+        return tuple(out)
 
     @staticmethod
     @once_differentiable
@@ -187,7 +316,10 @@ class _KernelUnroll(torch.autograd.Function):
         slopes = [torch.empty_like(s) for s in state]
         sums = [torch.empty((*run.lead, *(g.shape[1:] if run.population else g.shape)), dtype=g.dtype) for g in genome]
         pulled = [c.contiguous() for c in cotangents]
-        run.call(genome, state, [*slopes, *sums], pulled)
+        run.call(run.back() if ctx.tape is not None else run.again(), genome, state, [*slopes, *sums], pulled, ctx.tape)
+        if ctx.tape is not None:
+            run.kernel.spare.append(ctx.tape)
+            ctx.tape = None  # another way back makes the steps again
         gradient = [
             None if not wanted else s.sum((1, 2)) if run.population else s.sum((0, 1, 2))
             for s, wanted in zip(sums, run.kernel.learned, strict=True)
@@ -196,10 +328,9 @@ class _KernelUnroll(torch.autograd.Function):
 
 
 def forward(run: Run, genome: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    shapes = [s.shape for s in state] if run.predicted is None else [torch.Size(run.predicted)]
-    like = state[0] if state else genome[0]
-    out = [torch.empty(shape, dtype=like.dtype) for shape in shapes]
-    run.call(genome, state, out)
+    """Run without keeping anything."""
+    out = run.results(genome, state)
+    run.call(run.there(), genome, state, out)
     return tuple(out)
 
 
@@ -211,6 +342,7 @@ def unroll_kernel(
     state: Mapping[str, Tensor],
     data: Data,
     query: tuple[Tensor, Tensor] | None,
+    memory: Memory = None,
 ) -> tuple[Tensor, ...]:
     """Run the steps; return the carried states after them, or the prediction on `query`. See `rulec.runtime.unroll`."""
     asked = query if query is not None else data[0]
@@ -234,6 +366,7 @@ def unroll_kernel(
         begin,
         laid,
         shape if query is not None else None,
+        memory,
     )
     entries = [genome[name].contiguous() for name in kernel.genome]
     carried = [state[name].contiguous() for name in kernel.carried]

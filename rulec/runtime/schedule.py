@@ -9,8 +9,11 @@ Griewank and Walther 2000, "Algorithm 799: Revolve"; Chen et al. 2016, "Training
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,55 @@ def least_bytes(steps: int, costs: Costs) -> int:
     """Return what the stretches of `least_stretches` need: about twice the square root of the number of steps, in states."""
     parts = least_stretches(steps, costs)
     return (parts - 1) * costs.state + math.ceil(steps / parts) * costs.step
+
+
+# --- Moves -----------------------------------------------------------------------------------
+
+MoveKind = Literal["advance", "record", "turn", "pull"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """What to do with the steps `begin` to `end`, and from where: memory is a stack, and `place` an offset in it.
+
+    `advance` makes the steps without keeping anything, and leaves the state after them behind the one that it began with; `record`
+    keeps an entry for each, a state and residuals, and the state after them behind; `turn` is where the way back begins; `pull`
+    goes back through recorded entries.
+    """
+
+    kind: MoveKind
+    begin: int
+    end: int
+    place: int
+
+
+def there_and_back(steps: int, costs: Costs, room: int | None) -> list[Move]:
+    """Return the moves of an unroll and its way back; the state that it begins with lies at place 0."""
+    moves: list[Move] = []
+
+    def walk(begin: int, end: int, room: int | None, place: int, last: bool) -> None:
+        parts = stretches(end - begin, costs, room)
+        cuts = [begin + b for b in borders(end - begin, parts)]
+        if parts == 1:
+            moves.append(Move("record", begin, end, place))
+            if last:
+                moves.append(Move("turn", end, end, place + (end - begin) * costs.step))
+            moves.append(Move("pull", begin, end, place))
+            return
+        own = inner_room(parts, costs, room)
+        for k, (first, then) in enumerate(pairwise(cuts[:-1])):
+            moves.append(Move("advance", first, then, place + k * costs.state))
+        for k, (first, then) in reversed(list(enumerate(pairwise(cuts)))):
+            walk(first, then, own, place + k * costs.state, last and then == end)
+
+    walk(0, steps, room, 0, True)
+    return moves
+
+
+def extent(moves: Sequence[Move], costs: Costs) -> int:
+    """Return how much memory some moves need, without what the turn keeps."""
+    kept = {"advance": costs.state, "record": costs.step, "turn": 0, "pull": costs.step}
+    return max(m.place + kept[m.kind] * (1 if m.kind == "advance" else m.end - m.begin) for m in moves) + costs.state
 
 
 @cache

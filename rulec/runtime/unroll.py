@@ -312,7 +312,8 @@ def unroll(
     if kernel is not None:
         for lowered in (kernel.step, kernel.query):
             rule.check_entries(lowered, genome, state)
-        return unroll_kernel(rule, kernel, axes, genome, state, pairs[:-1], None if query is None else pairs[-1])
+        final = None if query is None else pairs[-1]
+        return unroll_kernel(rule, kernel, axes, genome, state, pairs[:-1], final, memory)
     engine = rule.engine(form, pairs[0], pairs[-1])
     for stage in (engine.step, engine.prediction):
         rule.check_entries(stage.lowered, genome, state)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import rulec
-from rulec.backend.kernel import build
+from rulec.backend.kernel import build, operations
 from rulec.backend.kernel.build import load_library
 from rulec.backend.kernel.functions import Function
 from rulec.backend.kernel.source import prelude
@@ -157,6 +157,36 @@ def test_not_a_number_stays_one(function: Callable[[Tensor], Tensor]):
 
 
 # --- Unrolls ---------------------------------------------------------------------------------
+
+
+def test_large_products_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch):
+    if build.matrix_library() is None:
+        pytest.skip("this PyTorch lends no products")
+    monkeypatch.setattr(operations, "_LARGE", 8)
+    monkeypatch.setattr(operations, "_THIN", 2)
+    compiled = rulec.load("blur").compile("7-6-5", replicas=3, loss="mse", dtype="float64", backend="kernel")
+    case = Case(compiled, 3)
+    assert_same(case, ("unroll", "least", "lesson"))
+    (kernel, *_) = compiled._kernels.values()
+    assert "product(" in kernel.source.split("net_step")[0].split("step_forward")[1]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["made again", "kept"])
+def test_any_memory_gives_the_same(kept: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("rulec.runtime.kernel.SMALL_STEP", 0 if kept else 1 << 30)
+    compiled = rulec.load("blur").compile("3-4-2", replicas=3, loss="mse", dtype="float64", backend="kernel")
+    assert_same(Case(compiled, 17), ("unroll", "least", "little", "lesson"))
+
+
+def test_the_way_back_can_be_taken_twice():
+    compiled = rulec.load("blur").compile("3-4-2", loss="mse", dtype="float64", backend="kernel")
+    case = Case(compiled)
+    genome, state = case.leaves()
+    loss = case.prediction("lesson", genome, state).square().sum()
+    entries = [v for n, v in genome.items() if n in ("forward_gain", "forward_mix")]
+    first, second = (torch.autograd.grad(loss, entries, retain_graph=True) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
 
 SOME = ("blur", "adam", "equilibrium_propagation", "learned_optimizer", "node_perturbation")
 MODES = ("unroll", "lesson")

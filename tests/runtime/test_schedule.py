@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rulec.runtime.schedule import Costs, borders, inner_room, least_bytes, stretches
+from rulec.runtime.schedule import Costs, Move, borders, extent, inner_room, least_bytes, stretches, there_and_back
 
 
 class Simulation:
@@ -76,3 +76,40 @@ def test_less_memory_means_more_steps():
         assert found.most <= room
         forward.append(found.forward)
     assert forward == sorted(forward) and len(set(forward)) > 2
+
+
+# --- Moves -----------------------------------------------------------------------------------
+
+
+def states_of(steps: int, moves: list[Move], cost: Costs) -> list[int]:
+    """Carry out moves on a stack that holds step numbers; return the steps in the order in which they are undone."""
+    memory, undone, turned = {0: 0}, list[int](), 0
+    for move in moves:
+        length = move.end - move.begin
+        if move.kind == "turn":
+            assert memory[move.place] == steps == move.begin
+            turned += 1
+        elif move.kind == "advance":
+            assert memory[move.place] == move.begin
+            memory[move.place + cost.state] = move.end
+        elif move.kind == "record":
+            assert memory[move.place] == move.begin
+            memory |= {move.place + k * cost.step: move.begin + k for k in range(length + 1)}
+        else:
+            for k in reversed(range(length)):
+                assert memory[move.place + k * cost.step] == move.begin + k
+                undone.append(move.begin + k)
+    assert turned == 1
+    return undone
+
+
+@given(st.integers(1, 200), costs, st.integers(1, 20000) | st.none())
+def test_moves_undo_every_step_once_from_last_to_first(steps: int, cost: Costs, room: int | None):
+    moves = there_and_back(steps, cost, room)
+    assert states_of(steps, moves, cost) == list(range(steps - 1, -1, -1))
+
+
+@given(st.integers(1, 200), costs, st.floats(1.0, 30.0))
+def test_moves_need_the_memory_given_and_the_last_state(steps: int, cost: Costs, factor: float):
+    room = int(least_bytes(steps, cost) * factor) + 1
+    assert extent(there_and_back(steps, cost, room), cost) <= room + 2 * cost.state

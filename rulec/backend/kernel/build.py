@@ -31,6 +31,7 @@ FLAGS = (
     "-fno-trapping-math",
     "-ffp-contract=fast",
     "-w",
+    *(("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()),
 )
 
 
@@ -58,6 +59,24 @@ def load_library(source: str) -> ctypes.CDLL:
     if not library.exists():
         _compile(compiler, source, library)
     return ctypes.CDLL(str(library))
+
+
+@cache
+def matrix_library() -> ctypes.CDLL | None:
+    """Return the library that PyTorch multiplies matrices with on a CPU, if its functions can be called from outside."""
+    for path in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
+        library = ctypes.CDLL(str(path))
+        if all(hasattr(library, name) for name in ("sgemm_", "dgemm_", "MKL_Set_Num_Threads_Local")):
+            return library
+    return None
+
+
+def lend_products(kernel: ctypes.CDLL, double: bool) -> None:
+    """Hand a kernel the functions of `matrix_library`."""
+    library = matrix_library()
+    assert library is not None
+    functions = [library.dgemm_ if double else library.sgemm_, library.MKL_Set_Num_Threads_Local]
+    kernel.use_library(*(ctypes.cast(f, ctypes.c_void_p) for f in functions))
 
 
 def compiler_name() -> str:

@@ -11,14 +11,15 @@ from torch import fx
 
 from rulec.backend.kernel.expressions import EXPRESSIONS, number, written
 from rulec.backend.kernel.operations import OPERATIONS, VIEWS, Unsupported, name_of
-from rulec.backend.kernel.views import View, coalesced, dense
+from rulec.backend.kernel.views import View, coalesced, dense, rounded
 
 
 class Function:
     """A C function of a graph: `void name(arguments..., results..., work)`, each an array of `real` without gaps."""
 
-    def __init__(self, name: str, module: fx.GraphModule) -> None:
+    def __init__(self, name: str, module: fx.GraphModule, library: bool = False) -> None:
         self.name, self.module = name, module
+        self.library = library  # whether large products are those of a library
         self.nodes = list(module.graph.nodes)
         self.lines: list[str] = []
         self.views: dict[fx.Node, View] = {}
@@ -31,6 +32,7 @@ class Function:
         self.places = {node: place for place, node in enumerate(self.nodes)}
         self.fused = {node for node in self.nodes if _fuses(node)}
         self.direct = self._direct()
+        self.begun = self._begun()
         self.last = self._last_uses()
         self._write()
 
@@ -75,6 +77,20 @@ class Function:
                 root = root.args[0]
             if isinstance(root, fx.Node) and root.op == "call_function" and name_of(root) not in VIEWS:
                 found.setdefault(root, k)
+        return found
+
+    def _begun(self) -> dict[fx.Node, fx.Node]:
+        """Find the values that a product is added to and nothing else reads: they are made where its result will be."""
+        found: dict[fx.Node, fx.Node] = {}
+        for node in self.nodes:
+            if name_of(node) not in ("baddbmm", "addmm") or list(node.args).count(node.args[0]) > 1:
+                continue
+            root = node.args[0]
+            while name_of(root) in ("view", "_unsafe_view") and len(root.users) == 1:
+                root = root.args[0]
+            alone = len(root.users) == 1 and root.op == "call_function" and root not in self.direct
+            if alone and name_of(root) not in VIEWS and root.meta["val"].numel() == node.meta["val"].numel():
+                found[root] = node
         return found
 
     def _operation(self, node: fx.Node) -> None:
@@ -132,17 +148,22 @@ class Function:
     # --- Memory ---
 
     def out(self, node: fx.Node) -> View:
-        """Return a place for a node's value."""
+        """Return the place for a node's value."""
+        if node in self.views:  # a product whose beginning stands there already
+            return self.views[node]
         shape = tuple(node.meta["val"].shape)
         if node in self.direct:
             value = View(f"r{self.direct[node]}", shape, dense(shape))
+        elif node in self.begun:
+            place = self.out(self.begun[node])
+            value = View(place.base, shape, dense(shape), place.offset)
         else:
             value = View("work", shape, dense(shape), self.space(prod(shape), node.name))
         self.views[node] = value
         return value
 
     def space(self, count: int, name: str) -> int:
-        count = max(8, -(-count // 8) * 8)
+        count = max(16, rounded(count))
         fitting = [(length, offset) for offset, length in self.free if length >= count]
         if fitting:
             length, offset = min(fitting)

@@ -172,12 +172,20 @@ def _softmax_backward(logarithm: bool) -> Write:
 
 
 _ROWS, _COLUMNS = 4, 16  # of a tile of the result, which stays in registers while a product is added up
+_LARGE, _THIN = 32 * 1024, 8  # multiplications of a product that a library is called for, and its least side
 
 
-def _product(function: Function, a: View, b: View, out: View) -> None:
-    """Add `a @ b`, (batch, rows, inner) by (batch, inner, columns), to `out`."""
+def _product(function: Function, a: View, b: View, out: View, begun: bool) -> None:
+    """Write `a @ b`, (batch, rows, inner) by (batch, inner, columns), to `out`, or add it there if that is `begun`."""
     batch, rows, inner = a.sizes
     columns = b.sizes[2]
+    if function.library and rows * inner * columns >= _LARGE and min(rows, inner, columns) >= _THIN:
+        function.lines.append(f"for (int b = 0; b < {batch}; ++b) {{")
+        _by_library(function, a, b, out, begun)
+        function.lines.append("}")
+        return
+    if not begun:
+        function.fill(out, "0")
     if columns < 4 and rows >= 4:  # the transposed product has longer rows
         a, b, out = b.permuted([0, 2, 1]), a.permuted([0, 2, 1]), out.permuted([0, 2, 1])
         rows, columns = columns, rows
@@ -193,6 +201,25 @@ def _product(function: Function, a: View, b: View, out: View) -> None:
     function.lines.append("}")
 
 
+def _by_library(function: Function, a: View, b: View, out: View, begun: bool) -> None:
+    """Call a library for one product of the batch."""
+    if out.strides[2] != 1:
+        a, b, out = b.permuted([0, 2, 1]), a.permuted([0, 2, 1]), out.permuted([0, 2, 1])
+    a, b = (v if 1 in v.strides[1:] else _packed(function, v) for v in (a, b))
+    sizes = [str(n) for n in (a.sizes[1], a.sizes[2], b.sizes[2])]
+    given_ = [part for v in (a, b) for part in (f"&{v.at(['b', '0', '0'])}", *_lying(v))]
+    beginning = "1" if begun else "0"
+    function.lines.append(
+        f"product({', '.join([*sizes, *given_, '&' + out.at(['b', '0', '0']), str(out.strides[1]), beginning])});"
+    )
+
+
+def _lying(matrix: View) -> tuple[str, str]:
+    """Say whether columns of a matrix have no gaps, and how far apart rows (or columns) begin."""
+    _, rows, columns = matrix.strides
+    return ("'N'", str(rows)) if columns == 1 else ("'T'", str(columns))
+
+
 def _dots(function: Function, a: View, b: View, out: View) -> None:
     """Add up one number of the result after another."""
     at = ["b", "m", "c"]
@@ -206,7 +233,7 @@ def _dots(function: Function, a: View, b: View, out: View) -> None:
 
 
 def _packed(function: Function, b: View) -> View:
-    """Copy one matrix of a batch into rows without gaps."""
+    """Copy one matrix of a batch into rows without gaps; the axis of the batch keeps its index."""
     _, inner, columns = b.sizes
     offset = function.space(inner * columns, f"packed{len(function.lines)}")
     rows = View("work", (1, inner, columns), (0, columns, 1), offset)
@@ -253,18 +280,18 @@ def _multiplied(function: Function, node: fx.Node) -> None:
     if started:
         if node.kwargs:
             raise Unsupported(f"{node.target} with factors")
-        function.pointwise(out, "clone", [function.view(given(node)[0])])
-    else:
-        function.fill(out, "0")
+        start = function.view(given(node)[0])
+        if (start.base, start.offset) != (out.base, out.offset):
+            function.pointwise(out, "clone", [start])
     if name == "dot":
         a, b = _unsqueezed(a, 0), _unsqueezed(b, 1)
     elif name == "mv":
         b = _unsqueezed(b, 1)
     whole = View(out.base, (a.sizes[-2], b.sizes[-1]), dense((a.sizes[-2], b.sizes[-1])), out.offset)
     if len(a.sizes) == 2:
-        _product(function, _unsqueezed(a, 0), _unsqueezed(b, 0), _unsqueezed(whole, 0))
+        _product(function, _unsqueezed(a, 0), _unsqueezed(b, 0), _unsqueezed(whole, 0), started)
     else:
-        _product(function, a, b, out)
+        _product(function, a, b, out, started)
 
 
 # --- Putting together and making -------------------------------------------------------------

@@ -1,15 +1,17 @@
 // What every generated kernel begins with. `real` is defined before.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <atomic>
 #include <cstring>
+#include <functional>
 #include <thread>
 #include <vector>
 
 static inline real square(real a) { return a * a; }
 static inline real cube(real a) { return a * a * a; }
 static inline real sign(real a) { return a != a ? a : real(a > 0) - real(a < 0); }
+// A function, so that both values are computed and loops become vectors.
+static inline real choose(real condition, real a, real b) { return condition != real(0) ? a : b; }
 static inline real upper(real a, real b) { return a != a ? a : b != b ? b : a > b ? a : b; }
 static inline real lower(real a, real b) { return a != a ? a : b != b ? b : a < b ? a : b; }
 
@@ -59,4 +61,27 @@ static inline real softplus(real x, real beta, real limit) {
 static inline real softplus_slope(real x, real beta, real limit) {
   real z = exponential(x * beta);
   return x * beta > limit ? real(1) : z / (z + real(1));
+}
+
+static inline void add(real* to, const real* from, int count) {
+  for (int k = 0; k < count; ++k) to[k] += from[k];
+}
+
+// Large products are those of the library that PyTorch brings along; the caller hands in its functions.
+typedef void (*Gemm)(const char*, const char*, const int*, const int*, const int*, const real*, const real*, const int*,
+                     const real*, const int*, const real*, real*, const int*);
+static Gemm gemm = nullptr;
+static int (*set_threads)(int) = nullptr;
+extern "C" void use_library(void* products, void* threads) {
+  gemm = reinterpret_cast<Gemm>(products);
+  set_threads = reinterpret_cast<int (*)(int)>(threads);
+}
+static inline int use_threads(int count) { return set_threads ? set_threads(count) : 0; }
+
+// c = beta c + a b, row by row: (rows, inner) by (inner, columns). Of each matrix one stride is 1; what lies between neighbours
+// along the other axis is its `step`, and `turned` says that rows lie side by side. The library counts columns first.
+static inline void product(int rows, int inner, int columns, const real* a, char a_turned, int a_step, const real* b,
+                           char b_turned, int b_step, real* c, int c_step, real beta) {
+  const real one = 1;
+  gemm(&b_turned, &a_turned, &columns, &rows, &inner, &one, b, &b_step, a, &a_step, &beta, c, &c_step);
 }

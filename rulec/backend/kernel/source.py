@@ -1,7 +1,7 @@
-"""Write the kernel of an unroll: for each network, all steps and the prediction, and the way back, in memory of its own.
+"""Write the kernel of an unroll: functions for a step, for the prediction and for the way back through each, of one network.
 
-A network's values stay in the cache of the core that works on it; nothing but arguments and results goes through main memory.
-The way back makes the steps again rather than read a tape that was written before.
+Around them stands the same driver every time (`driver.h`): it takes each network through a list of moves, in memory of its own. A
+network's values stay in the cache of the core that works on it, as far as they fit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from math import prod
 from torch import fx
 
 from rulec.backend.kernel.functions import Function
+from rulec.backend.kernel.views import rounded
 from rulec.backend.lowering import Lowered
 from rulec.backend.reverse import Reversible
 
@@ -40,48 +41,42 @@ class Plan:
     query_data: tuple[int, ...]
     outputs: int  # of the prediction
     double: bool
+    library: bool  # whether there is one for large products
 
 
 def kernel_source(plan: Plan) -> str:
     """Return the C++ source. Raises `Unsupported` for operations that no kernel is generated for."""
     functions = [
-        Function(f"{name}_{way}", module)
+        Function(f"{name}_{way}", module, plan.library)
         for name, part in (("step", plan.step), ("query", plan.query))
         for way, module in (("forward", part.reverse.forward), ("backward", part.reverse.backward))
     ]
-    work = max(f.work for f in functions) + 16
+    work = max(f.work for f in functions)
     return "\n".join(
-        (
-            prelude(plan.double),
-            *(f.source() for f in functions),
-            _driver(plan, work),
-            "",
-        )
+        (prelude(plan.double), *(f.source() for f in functions), *_parts(plan, work), _resource("driver.h"))
     )
 
 
 def prelude(double: bool) -> str:
     """Return what every kernel begins with, for numbers of this type."""
-    text = (files("rulec.backend.kernel") / "prelude.h").read_text()
-    return f"typedef {'double' if double else 'float'} real;\n{text}"
+    return f"typedef {'double' if double else 'float'} real;\n{_resource('prelude.h')}"
+
+
+def _resource(name: str) -> str:
+    return (files("rulec.backend.kernel") / name).read_text()
 
 
 class _Layout:
-    """Where the arrays of a part lie behind each other, from a pointer."""
+    """Where arrays lie behind each other, from a pointer."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.offsets, self.total = [], 0
         for size in sizes:
             self.offsets.append(self.total)
-            self.total += _rounded(size)
+            self.total += rounded(size)
 
     def at(self, base: str) -> list[str]:
         return [f"{base} + {offset}" for offset in self.offsets]
-
-
-def _rounded(count: int) -> int:
-    """Return a length that keeps what follows aligned."""
-    return -(-count // 8) * 8
 
 
 def _sizes(nodes: Sequence[fx.Node | None]) -> list[int]:
@@ -95,206 +90,123 @@ def _results(module: fx.GraphModule) -> list[fx.Node | None]:
 class _Stage:
     """How the driver calls the functions of a part."""
 
-    def __init__(self, name: str, part: Part, plan: Plan, first: int, stepping: bool) -> None:
-        self.name, self.part, self.plan, self.first, self.stepping = name, part, plan, first, stepping
+    def __init__(self, name: str, part: Part, plan: Plan, first: int) -> None:
+        self.name, self.part, self.plan, self.first = name, part, plan, first
         self.states = _Layout(plan.states)
         self.residuals = _Layout(_sizes(_results(part.reverse.forward)[part.reverse.results :]))
-        self.slopes = _Layout(_sizes(_results(part.reverse.backward)))
+        own = zip(part.reverse.wrt, _sizes(_results(part.reverse.backward)), strict=True)
+        self.slopes = _Layout([n if k < len(part.genome) else 0 for k, n in own])
 
-    def arguments(self, state: str) -> list[str]:
+    def arguments(self) -> list[str]:
         """Return genome entries, states, x, y, the counter, and noise."""
-        count = len(self.plan.step_data if self.stepping else self.plan.query_data)
+        stepping = self.name == "step"
+        count = len(self.plan.step_data if stepping else self.plan.query_data)
         data = [
-            f"in{k}" + (f" + s * stride[{k * 4 + 3}]" if self.stepping else "")
+            f"net.in[{k}]" + (f" + s * net.call.stride[{k * 4 + 3}]" if stepping else "")
             for k in range(self.first, self.first + count)
         ]
-        return [*(f"in{k}" for k in self.part.genome), *self.states.at(state), *data[:2], "&count", *data[2:]]
+        genome = [f"net.in[{k}]" for k in self.part.genome]
+        return [*genome, *self.states.at("now"), *data[:2], "&count", *data[2:]]
 
-    def forward(self, made: Sequence[str]) -> str:
-        return _call(f"{self.name}_forward", [*self.arguments("now"), *made, *self.residuals.at("kept")])
+    def forward(self, made: Sequence[str]) -> list[str]:
+        return [_COUNT, _call(f"{self.name}_forward", [*self.arguments(), *made, *self.residuals.at("kept")])]
 
-    def backward(self, cotangents: Sequence[str]) -> str:
-        reverse, every = self.part.reverse, self.arguments("now")
+    def backward(self, cotangents: Sequence[str], gradient: _Layout) -> list[str]:
+        """Go back: the cotangents of the states go to `before`, and what came back for the genome is added to `sum`."""
+        reverse, every, entries = self.part.reverse, self.arguments(), len(self.part.genome)
         read = [every[k] for k in reverse.reads]
         pulled = [cotangents[k] for k in reverse.pulls]
-        return _call(f"{self.name}_backward", [*read, *self.residuals.at("kept"), *pulled, *self.slopes.at("slope")])
-
-    def gathered(self, gradient: _Layout) -> list[str]:
-        """Add what came back for the genome, and take the cotangents of the states."""
-        lines = []
-        found = zip(self.part.reverse.wrt, _results(self.part.reverse.backward), self.slopes.at("slope"), strict=True)
-        for where, node, source in found:
-            k = where - len(self.part.genome)
-            if k >= 0:
-                lines.append(_copy(self.states.at("back")[k], source, self.plan.states[k], node is None))
-            elif node is not None:
+        before, slopes = self.states.at("before"), self.slopes.at("slope")
+        targets = [before[k - entries] if k >= entries else own for k, own in zip(reverse.wrt, slopes, strict=True)]
+        lines = [_COUNT, _call(f"{self.name}_backward", [*read, *self.residuals.at("kept"), *pulled, *targets])]
+        for where, node, target in zip(reverse.wrt, _results(reverse.backward), targets, strict=True):
+            k = where - entries
+            if k >= 0 and node is None:
+                lines.append(f"std::memset({target}, 0, {self.plan.states[k]} * sizeof(real));")
+            elif k < 0 and node is not None:
                 entry = self.part.genome[where]
-                lines.append(f"add({gradient.at('sum')[entry]}, {source}, {self.plan.genome[entry]});")
+                lines.append(f"add({gradient.at('sum')[entry]}, {target}, {self.plan.genome[entry]});")
         return lines
+
+    @property
+    def moves_back(self) -> bool:
+        """Whether going back changes the cotangents of the states; a step that is taken to be straight leaves them."""
+        return not self.plan.states or any(k >= len(self.part.genome) for k in self.part.reverse.wrt)
+
+
+_COUNT = "const real count = real(net.call.begin + s + 1);"
 
 
 def _call(name: str, arguments: Sequence[str]) -> str:
     return f"{name}({', '.join([*arguments, 'work'])});"
 
 
-def _copy(target: str, source: str, count: int, blank: bool = False) -> str:
-    if blank:
-        return f"std::memset({target}, 0, {count} * sizeof(real));"
+def _copy(target: str, source: str, count: int) -> str:
     return f"std::memcpy({target}, {source}, {count} * sizeof(real));"
 
 
-def _driver(plan: Plan, work: int) -> str:
+def _function(name: str, parameters: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"static void {name}(const Net& net, {parameters}) {{", *("  " + line for line in lines), "}"])
+
+
+def _parts(plan: Plan, work: int) -> list[str]:
+    """Return what the driver stands on: sizes, the inputs of a network, and functions on states that lie behind each other."""
     genome, states = len(plan.genome), _Layout(plan.states)
-    step = _Stage("step", plan.step, plan, genome, True)
-    query = _Stage("query", plan.query, plan, genome + len(plan.step_data), False)
+    step = _Stage("step", plan.step, plan, genome)
+    query = _Stage("query", plan.query, plan, genome + len(plan.step_data))
     gradient = _Layout([n if wanted else 0 for n, wanted in zip(plan.genome, plan.learned, strict=True)])
-    slopes, guess = max(step.slopes.total, query.slopes.total), _rounded(plan.outputs)
-    inputs = genome + len(plan.step_data) + len(plan.query_data)
-
-    def each(target: str, source: str) -> str:
-        """Copy all states; `#` is the number of a state, `@` its offset, `$` its size."""
-        rows = zip(range(len(plan.states)), states.offsets, plan.states, strict=True)
-        filled = [
-            [text.replace("#", str(k)).replace("@", str(at)).replace("$", str(n)) for text in (target, source)] + [n]
-            for k, at, n in rows
-        ]
-        return "\n        ".join(_copy(*row) for row in filled)  # type: ignore[arg-type]
-
+    residuals = max(step.residuals.total, query.residuals.total)
+    slopes, guess = max(step.slopes.total, query.slopes.total), rounded(plan.outputs)
+    sizes = {
+        "INPUTS": genome + len(plan.step_data) + len(plan.query_data),
+        "STATES": states.total,
+        "RESIDUALS": residuals,
+        "ENTRY": states.total + step.residuals.total,
+        "SLOPES": slopes,
+        "GRADIENT": gradient.total,
+        "GUESSES": guess,
+        "GUESSED": plan.outputs,
+        "MOVES_BACK": int(step.moves_back),
+        "SCRATCH": 4 * states.total + slopes + gradient.total + guess + residuals + rounded(work) + 16,
+    }
+    rows = list(zip(range(len(plan.states)), states.offsets, plan.states, strict=True))
     sums = [
-        _copy(f"out[{len(plan.states) + k}] + net * {n}", gradient.at("sum")[k], n)
+        _copy(f"net.call.out[{len(plan.states) + k}] + net.number * {n}", gradient.at("sum")[k], n)
         for k, (n, wanted) in enumerate(zip(plan.genome, plan.learned, strict=True))
         if wanted
     ]
-    place = " + ".join(f"{axis} * stride[{{0}} + {k}]" for k, axis in enumerate("ptr"))
-    return _TEMPLATE.format(
-        pointers="\n      ".join(f"const real* in{k} = in[{k}] + {place.format(k * 4)};" for k in range(inputs)),
-        begin=each("now + @", "state[#] + net * $"),
-        finish=each("out[#] + net * $", "now + @"),
-        given=each("back + @", "cotangent[#] + net * $"),
-        returned="\n      ".join([each("out[#] + net * $", "back + @"), *sums]),
-        step=step.forward(states.at("next")),
-        step_back=step.backward(states.at("back")),
-        step_gathered="\n        ".join(step.gathered(gradient)),
-        query=query.forward([f"out[0] + net * {plan.outputs}"]),
-        query_taped=query.forward(["guess"]),
-        query_back=query.backward([f"cotangent[0] + net * {plan.outputs}"]),
-        query_gathered="\n        ".join(query.gathered(gradient)),
-        states=states.total,
-        residuals=step.residuals.total,
-        query_residuals=query.residuals.total,
-        slopes=slopes,
-        gradient=gradient.total,
-        guess=guess,
-        work=work,
-        tape=states.total + step.residuals.total,
-        forward_space=2 * states.total + step.residuals.total + query.residuals.total + work + 64,
-        backward_space=states.total + slopes + gradient.total + guess + query.residuals.total + work + 64,
-    )
+    guessed = f"net.call.cotangent[0] + net.number * {plan.outputs}"
+    return [
+        *(f"enum : int64_t {{ {name} = {size} }};" for name, size in sizes.items()),
+        _resource("call.h"),
+        _function(
+            "net_start",
+            "real* now",
+            [_copy(f"now + {at}", f"net.call.state[{k}] + net.number * {n}", n) for k, at, n in rows],
+        ),
+        _function(
+            "net_finish",
+            "const real* now",
+            [_copy(f"net.call.out[{k}] + net.number * {n}", f"now + {at}", n) for k, at, n in rows],
+        ),
+        _function(
+            "net_given",
+            "real* back",
+            [_copy(f"back + {at}", f"net.call.cotangent[{k}] + net.number * {n}", n) for k, at, n in rows],
+        ),
+        _function(
+            "net_return",
+            "const real* back, const real* sum",
+            [*(_copy(f"net.call.out[{k}] + net.number * {n}", f"back + {at}", n) for k, at, n in rows), *sums],
+        ),
+        _function("net_step", f"int64_t s, const real* now, real* next, {_KEPT}", step.forward(states.at("next"))),
+        _function("net_predict", f"int64_t s, const real* now, real* guess, {_KEPT}", query.forward(["guess"])),
+        _function("net_pull_step", _PULL, step.backward(states.at("back"), gradient)),
+        _function("net_pull_prediction", _PULL, query.backward([guessed], gradient)),
+    ]
 
 
-_TEMPLATE = """
-static inline void add(real* to, const real* from, int count) {{
-  for (int k = 0; k < count; ++k) to[k] += from[k];
-}}
-
-struct Call {{
-  const int64_t* lead;
-  int64_t steps;
-  double begin;
-  int predicts;
-  const real* const* in;
-  const int64_t* stride;
-  const real* const* state;
-  const real* const* cotangent;
-  real* const* out;
-  std::atomic<int> failed;
-}};
-
-static real* space_for(Call& call, size_t numbers) {{
-  real* space = static_cast<real*>(std::aligned_alloc(64, (numbers * sizeof(real) + 63) / 64 * 64));
-  if (!space) call.failed = 1;
-  return space;
-}}
-
-static void forward_nets(Call& call, int64_t first, int64_t last) {{
-  const int64_t steps = call.steps, *lead = call.lead, *stride = call.stride;
-  const double begin = call.begin;
-  const real *const *in = call.in, *const *state = call.state;
-  real* const* out = call.out;
-  real* space = space_for(call, {forward_space});
-  for (int64_t net = first; space && net < last; ++net) {{
-    const int64_t r = net % lead[2], t = net / lead[2] % lead[1], p = net / lead[2] / lead[1];
-    {pointers}
-    real *now = space, *next = now + {states}, *kept = next + {states}, *work = kept + {residuals} + {query_residuals};
-    {begin}
-    for (int64_t s = 0; s < steps; ++s) {{
-      const real count = real(begin + s + 1);
-      {step}
-      real* other = now; now = next; next = other;
-    }}
-    if (call.predicts) {{
-      const real count = real(begin + steps + 1);
-      {query}
-    }} else {{
-      {finish}
-    }}
-  }}
-  std::free(space);
-}}
-
-static void backward_nets(Call& call, int64_t first, int64_t last) {{
-  const int64_t steps = call.steps, *lead = call.lead, *stride = call.stride;
-  const double begin = call.begin;
-  const real *const *in = call.in, *const *state = call.state, *const *cotangent = call.cotangent;
-  real* const* out = call.out;
-  real* space = space_for(call, size_t({backward_space}) + size_t(steps + 1) * {tape});
-  for (int64_t net = first; space && net < last; ++net) {{
-    const int64_t r = net % lead[2], t = net / lead[2] % lead[1], p = net / lead[2] / lead[1];
-    {pointers}
-    real *back = space, *slope = back + {states}, *sum = slope + {slopes}, *guess = sum + {gradient};
-    real *query_kept = guess + {guess}, *work = query_kept + {query_residuals}, *tape = work + {work};
-    real* now = tape;
-    std::memset(sum, 0, {gradient} * sizeof(real));
-    {begin}
-    for (int64_t s = 0; s < steps; ++s) {{
-      const real count = real(begin + s + 1);
-      real *kept = now + {states}, *next = now + {tape};
-      {step}
-      now = next;
-    }}
-    if (call.predicts) {{
-      const real count = real(begin + steps + 1);
-      real* kept = query_kept;
-      {query_taped}
-      {query_back}
-      {query_gathered}
-    }} else {{
-      {given}
-    }}
-    for (int64_t s = steps - 1; s >= 0; --s) {{
-      const real count = real(begin + s + 1);
-      now -= {tape};
-      real* kept = now + {states};
-      {step_back}
-      {step_gathered}
-    }}
-    {returned}
-  }}
-  std::free(space);
-}}
-
-// Each thread takes a share of the networks. Returns whether memory ran out.
-extern "C" int unroll(
-    int backward, int threads, const int64_t* lead, int64_t steps, double begin, int predicts, const real* const* in,
-    const int64_t* stride, const real* const* state, const real* const* cotangent, real* const* out) {{
-  Call call{{lead, steps, begin, predicts, in, stride, state, cotangent, out, {{0}}}};
-  const int64_t nets = lead[0] * lead[1] * lead[2], shares = threads < nets ? threads : nets;
-  auto work = backward ? backward_nets : forward_nets;
-  std::vector<std::thread> helpers;
-  for (int64_t k = 1; k < shares; ++k)
-    helpers.emplace_back(work, std::ref(call), nets * k / shares, nets * (k + 1) / shares);
-  work(call, 0, nets / shares);
-  for (auto& helper : helpers) helper.join();
-  return call.failed;
-}}
-"""
+_KEPT = "real* kept, real* work"
+_PULL = (
+    "int64_t s, const real* now, const real* kept, const real* back, real* before, real* slope, real* sum, real* work"
+)

@@ -94,6 +94,11 @@ def dense(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def rounded(count: int) -> int:
+    """Return a length that keeps what follows aligned to 64 bytes."""
+    return -(-count // 16) * 16
+
+
 def pick(values: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
     return tuple(values[k] for k in places)
 

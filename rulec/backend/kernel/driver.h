@@ -1,0 +1,73 @@
+// What every generated kernel ends with: the networks, and for each the list of moves that the caller made up.
+// The sizes and the functions that begin with `net_` are generated before.
+
+enum Move { START, ADVANCE, RECORD, PREDICT, GUESS, FINISH, PULL_PREDICTION, GIVEN, PULL, RETURN };
+
+static void run_nets(const Call& call, int64_t share, int64_t first, int64_t last) {
+  const int threads = use_threads(call.inner);
+  for (int64_t number = first; number < last; ++number) {
+    const Net net(call, number);
+    real *back = call.scratch + share * SCRATCH, *before = back + STATES, *slope = before + STATES, *sum = slope + SLOPES;
+    real *guess = sum + GRADIENT, *one = guess + GUESSES, *other = one + STATES;
+    real *lost = other + STATES, *work = lost + RESIDUALS;
+    real* const tape = call.tape + (call.shared ? share : number) * call.tape_size;
+    std::memset(sum, 0, GRADIENT * sizeof(real));
+    for (const int64_t* move = call.moves; move < call.moves + 4 * call.count; move += 4) {
+      const int64_t s0 = move[1], s1 = move[2];
+      real* const at = tape + move[3];
+      switch (move[0]) {
+        case START: net_start(net, at); break;
+        case ADVANCE: {  // to the place behind
+          const real* now = at;
+          for (int64_t s = s0; s < s1; ++s) {
+            real* next = s == s1 - 1 ? at + STATES : now == one ? other : one;
+            net_step(net, s, now, next, lost, work);
+            now = next;
+          }
+          break;
+        }
+        case RECORD:  // each entry is a state and what its step leaves for the way back
+          for (int64_t s = s0; s < s1; ++s) {
+            real* now = at + (s - s0) * ENTRY;
+            net_step(net, s, now, now + ENTRY, now + STATES, work);
+          }
+          break;
+        case PREDICT: net_predict(net, s0, at, call.out[0] + number * GUESSED, at + STATES, work); break;
+        case GUESS: net_predict(net, s0, at, guess, at + STATES, work); break;
+        case FINISH: net_finish(net, at); break;
+        case PULL_PREDICTION: net_pull_prediction(net, s0, at, at + STATES, nullptr, back, slope, sum, work); break;
+        case GIVEN: net_given(net, back); break;
+        case PULL:
+          for (int64_t s = s1 - 1; s >= s0; --s) {
+            const real* now = at + (s - s0) * ENTRY;
+            net_pull_step(net, s, now, now + STATES, back, before, slope, sum, work);
+            if (MOVES_BACK) std::swap(back, before);
+          }
+          break;
+        case RETURN: net_return(net, back, sum); break;
+      }
+    }
+  }
+  use_threads(threads);
+}
+
+// How many numbers a thread needs besides its tape, and those of a state, of what a step leaves behind, and of what the prediction does.
+extern "C" void sizes(int64_t* found) {
+  const int64_t known[] = {SCRATCH, STATES, ENTRY - STATES, RESIDUALS};
+  std::copy(known, known + 4, found);
+}
+
+// Each thread takes a share of the networks.
+extern "C" void unroll(
+    int threads, const int64_t* lead, const int64_t* moves, int64_t count, double begin, const real* const* in,
+    const int64_t* stride, const real* const* state, const real* const* cotangent, real* const* out, real* tape,
+    int64_t tape_size, int shared, real* scratch) {
+  const int64_t nets = lead[0] * lead[1] * lead[2], shares = threads < nets ? threads : nets;
+  const Call call{lead, moves, count, begin, stride, in, state, cotangent, out,
+                  tape, tape_size, shared, scratch, int(threads / shares)};
+  std::vector<std::thread> helpers;
+  for (int64_t k = 1; k < shares; ++k)
+    helpers.emplace_back(run_nets, std::cref(call), k, nets * k / shares, nets * (k + 1) / shares);
+  run_nets(call, 0, 0, nets / shares);
+  for (auto& helper : helpers) helper.join();
+}
