@@ -8,104 +8,13 @@ with `Pool.give`.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-_ELEMENTWISE = frozenset(
-    [
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "exp",
-        "log",
-        "tanh",
-        "sigmoid",
-        "sqrt",
-        "rsqrt",
-        "abs",
-        "sgn",
-        "sign",
-        "sin",
-        "cos",
-        "erf",
-        "pow",
-        "maximum",
-        "minimum",
-        "where",
-        "gt",
-        "lt",
-        "ge",
-        "le",
-        "eq",
-        "ne",
-        "reciprocal",
-        "clamp_min",
-        "clamp_max",
-        "clamp",
-        "tanh_backward",
-        "sigmoid_backward",
-        "threshold_backward",
-        "softplus",
-        "softplus_backward",
-        "logical_and",
-        "masked_fill",
-        "logical_not",
-        "relu",
-        "rsub",
-    ]
-)
-_WHOLE = frozenset(
-    [
-        "bmm",
-        "mm",
-        "baddbmm",
-        "addmm",
-        "sum",
-        "mean",
-        "amax",
-        "amin",
-        "cat",
-        "stack",
-        "gather",
-        "_softmax",
-        "_log_softmax",
-        "clone",
-        "_to_copy",
-    ]
-)
-
-_QUICK = frozenset(
-    [
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "exp",
-        "log",
-        "tanh",
-        "sigmoid",
-        "sqrt",
-        "rsqrt",
-        "abs",
-        "sin",
-        "cos",
-        "maximum",
-        "minimum",
-        "bmm",
-        "mm",
-        "baddbmm",
-        "addmm",
-    ]
-)
-
-Key = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
+from rulec.backend.overloads import ELEMENTWISE, Key, bytes_of, form_of, is_view, key_of, name_of, out_variant
 
 
 class Pool:
@@ -146,7 +55,7 @@ def planned_bytes(module: fx.GraphModule) -> tuple[int, int]:
     planner = _Planner(module, Pool())
     planner.function()
     lent = [root for root in planner.escaping if root.op == "call_function"]
-    return sum(space.numel() for space in planner.spaces), sum(map(_bytes, lent))
+    return sum(space.numel() for space in planner.spaces), sum(map(bytes_of, lent))
 
 
 class _Planner:
@@ -190,8 +99,8 @@ class _Planner:
 
     def _in_place(self, node: fx.Node) -> fx.Node | None:
         """Return the root that the node may overwrite: an argument of the same form that is not needed afterwards."""
-        name = _name(node)
-        if out_variant(node) is None or not (name in _ELEMENTWISE or name in ("baddbmm", "addmm")):
+        name = name_of(node)
+        if out_variant(node) is None or not (name in ELEMENTWISE or name in ("baddbmm", "addmm")):
             return None
         place = self.places[node]
         candidates = node.args[:1] if name in ("baddbmm", "addmm") else node.all_input_nodes
@@ -206,8 +115,8 @@ class _Planner:
                 and self.last.get(root) == place
                 and not others
                 and list(node.args).count(argument) == 1
-                and _form(argument) == _form(node)
-                and _bytes(root) == _bytes(node)
+                and form_of(argument) == form_of(node)
+                and bytes_of(root) == bytes_of(node)
             ):
                 return root
         return None
@@ -260,13 +169,13 @@ class _Planner:
                 self.static[node] = self._shaped(self.buffers[before], node)
                 self.buffers[node] = self.buffers.pop(before)
                 return self._spelled(node)
-            source = next(a for a in node.all_input_nodes if self.roots[a] is before and _form(a) == _form(node))
+            source = next(a for a in node.all_input_nodes if self.roots[a] is before and form_of(a) == form_of(node))
             self.lines.append(f"{node.name} = {self._spelled(source)}")
             return node.name
         if goal is not None:
-            self.lines.append(f"{node.name} = take({self._global(_key(goal))})")
-            if goal is not node and _key(goal) != _key(node):
-                self.lines.append(f"{node.name} = {node.name}.as_strided({_form(node)[0]}, {_form(node)[1]})")
+            self.lines.append(f"{node.name} = take({self._global(key_of(goal))})")
+            if goal is not node and key_of(goal) != key_of(node):
+                self.lines.append(f"{node.name} = {node.name}.as_strided({form_of(node)[0]}, {form_of(node)[1]})")
             return node.name
         self.buffers[node] = self._space(node)
         self.static[node] = self._shaped(self.buffers[node], node)
@@ -274,7 +183,7 @@ class _Planner:
 
     def _space(self, node: fx.Node) -> int:
         """Return a vacant buffer that is large enough but not much too large, or a new one."""
-        wanted = _bytes(node)
+        wanted = bytes_of(node)
         device = node.meta["val"].device
         fitting = [
             k
@@ -289,8 +198,8 @@ class _Planner:
         return len(self.spaces) - 1
 
     def _shaped(self, space: int, node: fx.Node) -> Tensor:
-        size, stride, dtype = _form(node)
-        flat = self.spaces[space][: _bytes(node)].view(dtype)
+        size, stride, dtype = form_of(node)
+        flat = self.spaces[space][: bytes_of(node)].view(dtype)
         return flat.as_strided(size, stride)
 
     def _release(self, node: fx.Node, place: int) -> None:
@@ -335,83 +244,6 @@ def fitted(value: Tensor, stride: tuple[int, ...]) -> Tensor:
     if value.stride() == stride:
         return value
     return torch.empty_strided(value.shape, stride, dtype=value.dtype, device=value.device).copy_(value)
-
-
-# --- Operations ------------------------------------------------------------------------------
-
-
-def is_view(node: fx.Node) -> bool:
-    """Whether a value is another way to look at the memory of its first argument."""
-    target = node.target
-    if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload):
-        return False
-    return bool(target.is_view) or target.overloadpacket.__name__ in ("_unsafe_view", "detach", "alias")
-
-
-def _name(node: fx.Node) -> str:
-    return node.target.overloadpacket.__name__ if isinstance(node.target, torch._ops.OpOverload) else ""
-
-
-def out_variant(node: fx.Node) -> tuple[Any, str, bool] | None:
-    """Return what computes a node into given memory, the name of that argument, and whether it is a mere copy."""
-    name = _name(node)
-    if name not in _ELEMENTWISE and name not in _WHOLE:
-        return None
-    value = node.meta.get("val")
-    if not isinstance(value, Tensor) or not _is_dense(value):
-        return None
-    if name in ("clone", "_to_copy"):
-        return operator.pos, "", True
-    if name == "relu":
-        return _relu, "out", False
-    return _matching(node.target)
-
-
-def _relu(value: Tensor, *, out: Tensor) -> Tensor:
-    return torch.clamp_min(value, 0, out=out)
-
-
-_FOUND: dict[Any, tuple[Any, str, bool] | None] = {}
-
-
-def _matching(target: Any) -> tuple[Any, str, bool] | None:
-    """Find the overload that takes the same arguments and the result's place."""
-    if target not in _FOUND:
-        packet, own = target.overloadpacket, [(a.name, str(a.type)) for a in target._schema.arguments]
-        _FOUND[target] = None
-        for overload in packet.overloads():
-            other = getattr(packet, overload)
-            outs = [a for a in other._schema.arguments if a.is_out]
-            rest = [(a.name, str(a.type)) for a in other._schema.arguments if not a.is_out]
-            if len(outs) == 1 and rest == own:
-                name = packet.__name__  # functions of torch itself are called faster than overloads
-                _FOUND[target] = getattr(torch, name) if name in _QUICK else other, outs[0].name, False
-    return _FOUND[target]
-
-
-def _is_dense(value: Tensor) -> bool:
-    """Whether a tensor fills its memory without gaps or overlaps."""
-    expected = 1
-    for stride, size in sorted((s, n) for s, n in zip(value.stride(), value.shape, strict=True) if n != 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def _form(node: fx.Node) -> tuple[tuple[int, ...], tuple[int, ...], torch.dtype]:
-    value = node.meta["val"]
-    return tuple(value.shape), tuple(value.stride()), value.dtype
-
-
-def _key(node: fx.Node) -> Key:
-    value = node.meta["val"]
-    return value.shape, tuple(value.stride()), value.dtype, value.device
-
-
-def _bytes(node: fx.Node) -> int:
-    value = node.meta["val"]
-    return int(value.numel() * value.element_size())
 
 
 def _attribute(module: Any, path: str) -> Any:

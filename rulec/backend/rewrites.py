@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rulec.backend.planned import is_view
+from rulec.backend.overloads import is_view
 
 aten = torch.ops.aten
 

@@ -46,6 +46,14 @@ def split_outside(text: str) -> list[str]:
     return [p for p in (*pieces, piece.strip()) if p]
 
 
+def byte_count(text: str, flag: str) -> int:
+    """Read `2G`, `512M`, `100K`, or a number of bytes; the letters stand for powers of 1024."""
+    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
+    if found is None or int(found[1]) == 0:
+        raise typer.BadParameter(f"`{text}` is no number of bytes, as in `512M` or `2G`", param_hint=f"'{flag}'")
+    return int(found[1]) * int(1024 ** " KMGT".index(found[2].upper() or " "))
+
+
 def whole_numbers(text: str, flag: str) -> tuple[int, ...]:
     """Read `0,1,5,10`, each larger than the one before."""
     try:

@@ -47,7 +47,7 @@ def evaluate_file(
     pairs = [_pair(text) for text in transfer]
     chosen = task_from(task, data)
     compiled, held = _compiled(path, chosen, net, rule, device)
-    use_few_threads(compiled)
+    use_few_threads(compiled, int(setting["batch"]))
     show_diagnostics(held.warnings) if held.warnings else None
     curve = evaluate(compiled, held.genome, chosen, initial=held.initial, **setting)
     others = baselines(chosen, compiled.network, against, device=device, **setting) if against else []

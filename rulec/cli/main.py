@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import rulec
-from rulec.cli.arguments import chosen_options, split_outside, whole_numbers
+from rulec.cli.arguments import byte_count, chosen_options, split_outside, whole_numbers
 from rulec.cli.console import forgive_encodings, say, show_diagnostics
 from rulec.source import RuleError
 
@@ -195,6 +195,10 @@ def train(
         Backend, typer.Option(help="How inner loops run; auto chooses by the size of the network.")
     ] = Backend.auto,
     device: Annotated[Device, typer.Option()] = Device.cpu,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Most that inner loops keep for their way back, such as 2G."),
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events, too.")] = False,
 ) -> None:
     """Meta-learn the genome of a rule on a task."""
@@ -213,6 +217,7 @@ def train(
         "inner_steps": inner_steps,
         "lr": lr,
         "clip": clip,
+        "memory": None if memory is None else byte_count(memory, "--memory"),
         "resume": resume,
         "tensorboard": tensorboard,
     }

@@ -16,9 +16,14 @@ SMALL = 1_000_000
 _SAID = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def use_few_threads(compiled: CompiledRule) -> None:
-    """Use one thread on the processor if all synapses together are few, unless the environment says how many."""
+def use_few_threads(compiled: CompiledRule, batch: int) -> None:
+    """Use one thread on the processor if all synapses together are few, unless the environment says how many.
+
+    The threads of a generated kernel do not wait for one another, and stay.
+    """
     if compiled.device.type != "cpu" or any(name in os.environ for name in _SAID):
+        return
+    if compiled.backend_for(batch) == "kernel":
         return
     slots = state_slots(compiled.program, compiled.network)
     if math.prod(compiled.lead_shape) * sum(math.prod(slot.shape) for slot in slots) < SMALL:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import rulec
 from rulec.cli.console import bold, complain, say
 from rulec.cli.threads import use_few_threads
+from rulec.meta.plan import batch_of
 from rulec.meta.result import MetaResult
 from rulec.meta.train import Progress, meta_train
 from rulec.report.plots import training_curves
@@ -52,7 +53,7 @@ def train(
     compiled = rule.compile(
         net, options=options, loss=chosen.loss, input_shape=chosen.input_shape, outputs=chosen.outputs, **compiling
     )
-    use_few_threads(compiled)
+    use_few_threads(compiled, batch_of(outer, training["batch"]))
     begun = time.monotonic()
     try:
         with _progress(int(training["steps"] or 0)) as (show, every):

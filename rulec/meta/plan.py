@@ -55,6 +55,7 @@ def plan(
     inner_steps: int | None,
     lr: float | None,
     clip: float | None,
+    memory: int | None,
     patience: int,
 ) -> Plan:
     """Check and settle everything. Raises `RuleError`."""
@@ -77,8 +78,9 @@ def plan(
         genome,
         seed,
         _count("inner_steps", outer.steps if inner_steps is None else inner_steps, 0),
-        _count("batch", _chosen(batch, outer, "batch", BATCH), 1),
+        batch_of(outer, batch),
         None if query is None else _count("query", query, 1),
+        None if memory is None else _count("memory", memory, 1),
     )
     free = parameters.free(genome, shared_initial(step, parameters.initial, derived_seed("initial", seed)))
     count = _count("steps", _chosen(steps, outer, "generations", STEPS), 0)
@@ -93,6 +95,11 @@ def plan(
 
 def _chosen(given: OptionValue | None, outer: Outer, name: str, default: OptionValue) -> OptionValue:
     return given if given is not None else outer.settings.get(name, default)
+
+
+def batch_of(outer: Outer, given: int | None) -> int:
+    """Return the samples of an update: given, or those of the outer step. Raises `RuleError`."""
+    return _count("batch", _chosen(given, outer, "batch", BATCH), 1)
 
 
 def _count(name: str, value: object, least: int) -> int:

@@ -9,7 +9,7 @@ from rulec.meta.objective import Scored, scored
 from rulec.meta.parameters import Free, Parameters, with_initial
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
-from rulec.runtime.unroll import Memory
+from rulec.runtime.unrolls.engine import Memory
 from rulec.semantics.typed import Outer
 from rulec.tasks.task import Task
 
@@ -27,6 +27,7 @@ class Problem:
     inner_steps: int
     batch: int
     query: int | None
+    memory: int | None = None  # bytes that an inner loop may keep for its way back; None: everything
 
     @property
     def members(self) -> int:
@@ -57,12 +58,12 @@ class Problem:
     def lesson(self, free: Free, number: int, *, straight: bool = False, memory: Memory = None) -> Scored:
         """Learn for `inner_steps` updates from the support, then judge the predictions on the query.
 
-        `straight` and `memory` are those of `CompiledRule.lesson`.
+        `straight` and `memory` are those of `CompiledRule.lesson`; the problem's own memory goes before.
         """
         batches = self.batches(number)
         genome = self.parameters.genome(free, self.fixed)
         support = batches.x, batches.y
         prediction = self.step.lesson(
-            genome, self.start(free, number), *support, batches.query_x, straight=straight, memory=memory
+            genome, self.start(free, number), *support, batches.query_x, straight=straight, memory=self.memory or memory
         )
         return scored(self.task, self.outer.objectives, prediction, batches.query_y)

@@ -70,6 +70,7 @@ def meta_train(
     inner_steps: int | None = None,
     lr: float | None = None,
     clip: float | None = None,
+    memory: int | None = None,
     options: Mapping[str, OptionValue] | None = None,
     start: Genome | None = None,
     resume: bool = False,
@@ -86,6 +87,7 @@ def meta_train(
     Each of `steps` meta-steps draws fresh synapses and fresh data, lets every member of the population make `inner_steps` weight
     updates on the support, judges it on the query, and moves its genome as the outer step says. `outer` is the name of one in the
     rule's file or shipped, `FILE:NAME`, or a typed one; `batch`, `inner_steps`, `lr` and `clip` take the place of its own numbers.
+    `memory` is the most, in bytes, that inner loops keep for their way back (about; `None`: everything); the result is the same but for its last digits.
     `start` gives genomes to begin with. With `out`, checkpoints, the history and the best genome are written there, and `resume`
     goes on from the last checkpoint, bit for bit as if there had been no break. The first Ctrl-C ends after the step under way.
 
@@ -104,6 +106,7 @@ def meta_train(
         inner_steps=inner_steps,
         lr=lr,
         clip=clip,
+        memory=memory,
         patience=patience,
     )
     folder = _folder(out, resume, tensorboard)

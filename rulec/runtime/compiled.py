@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -17,10 +17,12 @@ from rulec.backend.modules import Graph, arguments, executable
 from rulec.ir.graph import Program
 from rulec.network.graph import Network
 from rulec.runtime import messages
-from rulec.runtime.choice import Choice, chosen_backend
+from rulec.runtime.arguments import check_entries, input_of, target_of
 from rulec.runtime.initial import Draw, default_weight, net_weight
-from rulec.runtime.kernel import Kernel, kernel_for
-from rulec.runtime.unroll import Engine, Form, Memory, data_axes, engine_for, narrowed, unroll
+from rulec.runtime.unroll import data_axes, narrowed, unroll
+from rulec.runtime.unrolls.choice import Choice, chosen_backend
+from rulec.runtime.unrolls.engine import Engine, Form, Memory, engine_for
+from rulec.runtime.unrolls.kernel import Kernel, kernel_for
 from rulec.semantics.typed import Domain
 from rulec.source import RuleError
 
@@ -229,14 +231,14 @@ class CompiledRule:
         (..., batch). Raises `RuleError` where names or shapes do not fit.
         """
         t = state["t"] + 1
-        results = self._run("step", genome, state, self._input(x), self._target(y), t)
+        results = self._run("step", genome, state, input_of(self, x), target_of(self, y), t)
         new = dict(zip(self.lowered.outputs[:-2], results[:-2], strict=True))
         new["t"], new["seed"] = t, state["seed"]
         return new, Output(results[-2], results[-1])
 
     def predict(self, genome: Genome, state: State, x: Tensor) -> Tensor:
         """Return the prediction (leading..., batch, outputs) without learning. Raises `RuleError` if it needs the target."""
-        x = self._input(x)
+        x = input_of(self, x)
         return self._run("prediction", genome, state, x, self.unknown_target(x), state["t"] + 1)[0]
 
     def unroll(
@@ -275,7 +277,9 @@ class CompiledRule:
         data = self._batches(x, y)
         if not data:
             return self.predict(genome, state, query)
-        return unroll(self, genome, state, data, self._input(query), unread=False, straight=straight, memory=memory)[0]
+        return unroll(self, genome, state, data, input_of(self, query), unread=False, straight=straight, memory=memory)[
+            0
+        ]
 
     def carried(self, unread: bool) -> tuple[str, ...]:
         """Return the states that steps hand on; without `unread`, only those that a prediction may depend on."""
@@ -283,7 +287,7 @@ class CompiledRule:
         return step.outputs[:-2] if unread else carried_states(step, self.lowered_prediction)
 
     def _batches(self, x: Batches, y: Batches) -> list[tuple[Tensor, Tensor]]:
-        return [(self._input(a), self._target(b)) for a, b in zip(x, y, strict=True)]
+        return [(input_of(self, a), target_of(self, b)) for a, b in zip(x, y, strict=True)]
 
     def unknown_target(self, x: Tensor) -> Tensor:
         """Return targets for predictions, which do not read them."""
@@ -296,54 +300,10 @@ class CompiledRule:
             lowered = restricted(lowered, lowered.outputs)
             self._graphs[kind, axes] = lowered, executable(lowered, self.backend, kind.capitalize())
         lowered, graph = self._graphs[kind, axes]
-        self.check_entries(lowered, genome, state)
+        check_entries(self, lowered, genome, state)
         noise = self.noise_of(lowered, int(state["seed"]), int(t), x.shape[len(self.lead_shape)])
         x, y = narrowed(self, x, axes), narrowed(self, y, axes)
         return graph(*arguments(lowered, genome, state, x, y, t.to(self.dtype), noise))
-
-    def check_entries(self, lowered: Lowered, genome: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Raise `RuleError` where a graph's arguments are missing or of a wrong shape."""
-        lead = (self.population,) if self.population is not None else ()
-        for slot in lowered.genome:
-            _check_entry("genome", slot, genome, lead)
-        for slot in lowered.state:
-            _check_entry("state", slot, state, self.lead_shape)
-
-    def _input(self, x: Tensor) -> Tensor:
-        own = self.network.input.shape
-        count = 1
-        for size in own:
-            count *= size
-        x = torch.as_tensor(x).to(self.device, self.dtype)
-        for shape in (own, (count,)):
-            lead = x.shape[: x.ndim - len(shape)]
-            if tuple(x.shape[x.ndim - len(shape) :]) == shape and len(lead) in (1, len(self.lead_shape) + 1):
-                x = x.reshape(*lead, *own)
-                return self._expanded(x, len(own), "x")
-        raise RuleError([messages.wrong_shape("x", x.shape, (*self.leading, "batch", *own))])
-
-    def _target(self, y: Tensor) -> Tensor:
-        outputs = self.network.output.shape[0]
-        y = torch.as_tensor(y).to(self.device)
-        if not y.is_floating_point() and (y.ndim in (1, len(self.lead_shape) + 1)) and y.shape[-1:] != (outputs,):
-            y = torch.nn.functional.one_hot(y.long(), outputs)
-        y = y.to(self.dtype)
-        if y.shape[-1:] != (outputs,):
-            raise RuleError([messages.wrong_shape("y", y.shape, (*self.leading, "batch", outputs))])
-        return self._expanded(y, 1, "y")
-
-    def _expanded(self, data: Tensor, trailing: int, name: str) -> Tensor:
-        lead = self.lead_shape
-        if data.ndim == trailing + 1:
-            return data.expand(*lead, *data.shape)
-        given = tuple(data.shape[: len(lead)])
-        if data.ndim != len(lead) + trailing + 1 or any(
-            g not in (1, size) for g, size in zip(given, lead, strict=True)
-        ):
-            raise RuleError(
-                [messages.wrong_shape(name, data.shape, (*lead, "batch", *data.shape[len(data.shape) - trailing :]))]
-            )
-        return data.expand(*lead, *data.shape[len(lead) :])
 
     def noise_of(self, lowered: Lowered, seed: int, t: int, batch: int) -> list[Tensor]:
         """Draw the step's noise from (seed, t): tasks and replicas differ, genomes of a population share it."""
@@ -357,12 +317,3 @@ class CompiledRule:
             value = torch.randn(shape, generator=generator, dtype=torch.float64).to(self.device, self.dtype)
             drawn.append(value if self.population is None else value.expand(self.population, *shape))
         return drawn
-
-
-def _check_entry(kind: str, slot: Slot, given: Mapping[str, Tensor], lead: tuple[int, ...]) -> None:
-    value = given.get(slot.name)
-    if value is None:
-        raise RuleError([messages.missing_entry(kind, slot.name, list(given))])
-    expected = (*lead, *slot.shape)
-    if len(value.shape) != len(expected) or any(e not in (-1, s) for s, e in zip(value.shape, expected, strict=True)):
-        raise RuleError([messages.wrong_shape(slot.name, value.shape, ["batch" if e == -1 else e for e in expected])])

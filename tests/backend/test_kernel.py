@@ -173,7 +173,7 @@ def test_large_products_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("kept", [False, True], ids=["made again", "kept"])
 def test_any_memory_gives_the_same(kept: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("rulec.runtime.kernel.SMALL_STEP", 0 if kept else 1 << 30)
+    monkeypatch.setattr("rulec.runtime.unrolls.run.SMALL_STEP", 0 if kept else 1 << 30)
     compiled = rulec.load("blur").compile("3-4-2", replicas=3, loss="mse", dtype="float64", backend="kernel")
     assert_same(Case(compiled, 17), ("unroll", "least", "little", "lesson"))
 
@@ -239,10 +239,16 @@ def test_convolutions_are_refused_and_left_to_others_by_auto():
     assert auto.compiled.choice(5).backend == "fx" and "convolutions" in auto.compiled.choice(5).reason
 
 
-def test_auto_takes_kernels_for_small_networks_alone():
-    small, large = (rulec.load("blur").compile(net, backend="auto") for net in ("2-20-1", "784-128-10"))
-    assert small.choice(32).backend == "kernel" and large.choice(64).backend == "fx"
-    assert "kB" in small.choice(32).reason and "kB" in large.choice(64).reason
+def test_auto_takes_kernels_where_cores_have_work(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    small, large, many = (
+        rulec.load("blur").compile(net, backend="auto", replicas=replicas)
+        for net, replicas in (("2-20-1", 1), ("784-128-10", 3), ("784-128-10", 4))
+    )
+    found = [small.choice(32), large.choice(64), many.choice(64)]
+    lent = build.matrix_library() is not None
+    assert [c.backend for c in found] == ["kernel", "fx", "kernel" if lent else "fx"]
+    assert all("kB" in c.reason for c in found)
 
 
 def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch):

@@ -123,6 +123,7 @@ def planned(compiled, task, outer="adam", **given):
         "inner_steps": 3,
         "lr": None,
         "clip": None,
+        "memory": None,
         "patience": 10,
     }
     start, options = given.pop("start", None), given.pop("options", None)

@@ -13,7 +13,7 @@ from rulec.meta.objective import Scored
 from rulec.meta.optimizers import Optimizer
 from rulec.meta.parameters import Free, all_finite
 from rulec.meta.problem import Problem
-from rulec.runtime.unroll import Memory
+from rulec.runtime.unrolls.engine import Memory
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The exact hypergradient: reverse-mode differentiation through every update of the inner loop.
 
 With `checkpoint` only some states are kept, and the updates between them are made again on the way back: memory grows with the
-square root of the number of updates instead of with the number (`rulec.runtime.schedule`). Noise is keyed by the state, so it
+square root of the number of updates instead of with the number (`rulec.runtime.unrolls.schedule`). Noise is keyed by the state, so it
 repeats.
 """
 

@@ -1,8 +1,10 @@
 """Which backend an unroll runs on when nobody said: a cost model, so that a run repeats itself bit for bit.
 
-Measured on two cores, 10 updates and their gradient (milliseconds, planned memory against generated kernel): BLUR on 2-20-1
-6.7 against 0.7, on 64-32-10 with 128 samples 13 against 4.9, on 784-16-10 with four genomes 22 against 16; backprop on
-784-128-10 14 against 20. What decides is whether a network's values stay in the cache of the core that works on it.
+On a CPU a generated kernel was ahead of planned memory wherever one could be generated (10 updates and their gradient on two cores,
+milliseconds, planned memory against kernel: BLUR on 2-20-1 6.7 against 0.7; on 784-128-10 with four networks 79 against 55; backprop
+on 784-128-10 with two networks 22 against 13, on 784-512-256-10 with four 267 against 186), provided that a library lends its large
+products. A network has one core for all but its large products, so there must be networks for at least half of the cores, unless
+the values of one are few.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from rulec.backend.kernel.build import compiler_name
+import torch
+
+from rulec.backend.kernel.build import compiler_name, matrix_library
 from rulec.backend.layout import Slot
 from rulec.backend.liveness import carried_states
 from rulec.network.graph import Conv
@@ -39,11 +43,17 @@ def chosen_backend(rule: CompiledRule, batch: int) -> Choice:
         return Choice("fx", f"kernels need the C++ compiler {compiler_name()}, which is not there")
     if any(isinstance(c.weights, Conv) for c in rule.network.connections):
         return Choice("fx", "no kernels are generated for convolutions")
-    size = _bytes(rule, batch)
+    size, nets, threads = _bytes(rule, batch), prod(rule.lead_shape), torch.get_num_threads()
     told = f"the values of one network take {size / 1024:.0f} kB with {batch} samples"
     if size <= CACHE:
         return Choice("kernel", f"{told}: they stay in a core's cache, {CACHE // 1024} kB, for the whole inner loop")
-    return Choice("fx", f"{told}, more than stays in a core's cache ({CACHE // 1024} kB)")
+    if matrix_library() is None:
+        return Choice("fx", f"{told}, and no library lends kernels its large products")
+    if 2 * nets >= threads:
+        return Choice(
+            "kernel", f"{told}; every core has networks of its own, and large products are those of PyTorch's library"
+        )
+    return Choice("fx", f"{told}, and {nets} of them would leave most of the {threads} cores idle")
 
 
 def _bytes(rule: CompiledRule, batch: int) -> int:
