@@ -18,7 +18,7 @@ import rulec
 from rulec.backend.kernel import build, operations
 from rulec.backend.kernel.build import load_library
 from rulec.backend.kernel.functions import Function
-from rulec.backend.kernel.source import prelude
+from rulec.backend.kernel.source import prelude, resource
 from rulec.backend.kernel.views import View, coalesced, dense
 from rulec.backend.rewrites import rewritten
 from rulec.source import RuleError
@@ -104,7 +104,8 @@ def run_function(function: Callable[..., list[Tensor]], arguments: list[Tensor])
     made = Function("made", module)
     names = [*(f"in[{k}]" for k in range(len(arguments))), *(f"out[{k}]" for k in range(len(made.results)))]
     call = f'extern "C" void call(const real* const* in, real* const* out, real* work) {{ made({", ".join([*names, "work"])}); }}'
-    library = load_library("\n".join((prelude(arguments[0].dtype == torch.float64), made.source(), call)))
+    images = [resource("images.h")] if made.sees_images else []
+    library = load_library("\n".join((prelude(arguments[0].dtype == torch.float64), *images, made.source(), call)))
     results = [torch.empty(tuple(r.meta["val"].shape), dtype=arguments[0].dtype) for r in made.results]
     work = torch.empty(made.work + 16, dtype=arguments[0].dtype)
 
@@ -228,15 +229,15 @@ def test_first_order_is_that_of_the_other_backend():
             torch.testing.assert_close(one, other)
 
 
-def test_convolutions_are_refused_and_left_to_others_by_auto():
-    text = "1x4x4-conv(2)-2"
-    given_ = {"loss": "mse", "dtype": "float64"}
-    case = Case(rulec.load("backprop").compile(text, backend="kernel", **given_))
+def test_what_no_kernel_is_generated_for_is_refused_and_left_to_others_by_auto(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(operations.OPERATIONS, "bmm")
+    given_ = {"loss": "mse", "dtype": "float64", "replicas": 2}
+    case = Case(rulec.load("blur").compile("3-4-2", backend="kernel", **given_))
     with pytest.raises(RuleError, match="no-kernel"):
         case.prediction("lesson", case.genome, case.state)
-    auto = Case(rulec.load("backprop").compile(text, backend="auto", **given_))
+    auto = Case(rulec.load("blur").compile("3-4-2", backend="auto", **given_))
     auto.prediction("lesson", auto.genome, auto.state)
-    assert auto.compiled.choice(5).backend == "fx" and "convolutions" in auto.compiled.choice(5).reason
+    assert auto.compiled.choice(5).backend == "fx" and "bmm" in auto.compiled.choice(5).reason
 
 
 def test_auto_takes_kernels_where_cores_have_work(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from torch import fx
 
 from rulec.backend.kernel.expressions import EXPRESSIONS, number, written
-from rulec.backend.kernel.operations import OPERATIONS, VIEWS, Unsupported, name_of
+from rulec.backend.kernel.images import IMAGE_OPERATIONS, SEVERAL, is_several
+from rulec.backend.kernel.operations import OPERATIONS, VIEWS, Unsupported, given, name_of
 from rulec.backend.kernel.views import View, coalesced, dense, rounded
 
 
@@ -36,6 +38,10 @@ class Function:
         self.last = self._last_uses()
         self._write()
 
+    @property
+    def sees_images(self) -> bool:
+        return any(is_several(node) or name_of(node) in IMAGE_OPERATIONS for node in self.nodes)
+
     def source(self) -> str:
         parameters = [f"const real* __restrict a{k}" for k in range(len(self.arguments))]
         parameters += [f"real* __restrict r{k}" for k in range(len(self.results))]
@@ -60,10 +66,11 @@ class Function:
                 self.pointwise(View(f"r{k}", seen.sizes, dense(seen.sizes)), "clone", [seen])
 
     def _last_uses(self) -> dict[fx.Node, int]:
-        """Return where each value is used for the last time; what is fused is computed where it is used."""
+        """Return where each value is used for the last time; what is fused, or one of several results, is computed where it is used."""
         last: dict[fx.Node, int] = {}
         for node in reversed(self.nodes):
-            place = last[node] if node in self.fused else self.places[node]
+            later = node in self.fused or is_several(node)
+            place = last.get(node, 0) if later else self.places[node]
             for used in node.all_input_nodes:
                 last[used] = max(last.get(used, 0), place)
         return last
@@ -94,10 +101,16 @@ class Function:
         return found
 
     def _operation(self, node: fx.Node) -> None:
+        if node.target is operator.getitem:
+            source, which = given(node)
+            if not is_several(source):
+                raise Unsupported(str(source.target))
+            SEVERAL[name_of(source)](self, node, source, which)
+            return
         if not isinstance(node.target, torch._ops.OpOverload):
             raise Unsupported(str(node.target))
         name = name_of(node)
-        if node in self.fused:
+        if node in self.fused or is_several(node):
             return
         if name in VIEWS:
             try:
@@ -109,6 +122,8 @@ class Function:
             self._elementwise(node, name)
         elif name in OPERATIONS:
             OPERATIONS[name](self, node)
+        elif name in IMAGE_OPERATIONS:
+            IMAGE_OPERATIONS[name](self, node)
         else:
             raise Unsupported(str(node.target))
 

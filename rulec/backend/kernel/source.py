@@ -52,17 +52,18 @@ def kernel_source(plan: Plan) -> str:
         for way, module in (("forward", part.reverse.forward), ("backward", part.reverse.backward))
     ]
     work = max(f.work for f in functions)
+    images = [resource("images.h")] if any(f.sees_images for f in functions) else []
     return "\n".join(
-        (prelude(plan.double), *(f.source() for f in functions), *_parts(plan, work), _resource("driver.h"))
+        (prelude(plan.double), *images, *(f.source() for f in functions), *_parts(plan, work), resource("driver.h"))
     )
 
 
 def prelude(double: bool) -> str:
     """Return what every kernel begins with, for numbers of this type."""
-    return f"typedef {'double' if double else 'float'} real;\n{_resource('prelude.h')}"
+    return f"typedef {'double' if double else 'float'} real;\n{resource('prelude.h')}"
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
     return (files("rulec.backend.kernel") / name).read_text()
 
 
@@ -178,7 +179,7 @@ def _parts(plan: Plan, work: int) -> list[str]:
     guessed = f"net.call.cotangent[0] + net.number * {plan.outputs}"
     return [
         *(f"enum : int64_t {{ {name} = {size} }};" for name, size in sizes.items()),
-        _resource("call.h"),
+        resource("call.h"),
         _function(
             "net_start",
             "real* now",

@@ -3,8 +3,8 @@
 On a CPU a generated kernel was ahead of planned memory wherever one could be generated (10 updates and their gradient on two cores,
 milliseconds, planned memory against kernel: BLUR on 2-20-1 6.7 against 0.7; on 784-128-10 with four networks 79 against 55; backprop
 on 784-128-10 with two networks 22 against 13, on 784-512-256-10 with four 267 against 186), provided that a library lends its large
-products. A network has one core for all but its large products, so there must be networks for at least half of the cores, unless
-the values of one are few.
+products. A network has one core for all but its large products, so there must be networks for at least half of the cores (for all, with
+convolutions: single ones ran at about one speed on one core), unless the values of one are few.
 """
 
 from __future__ import annotations
@@ -41,15 +41,14 @@ def chosen_backend(rule: CompiledRule, batch: int) -> Choice:
         return Choice("inductor", "on a GPU, operations are fused by Inductor")
     if shutil.which(compiler_name()) is None:
         return Choice("fx", f"kernels need the C++ compiler {compiler_name()}, which is not there")
-    if any(isinstance(c.weights, Conv) for c in rule.network.connections):
-        return Choice("fx", "no kernels are generated for convolutions")
     size, nets, threads = _bytes(rule, batch), prod(rule.lead_shape), torch.get_num_threads()
     told = f"the values of one network take {size / 1024:.0f} kB with {batch} samples"
     if size <= CACHE:
         return Choice("kernel", f"{told}: they stay in a core's cache, {CACHE // 1024} kB, for the whole inner loop")
     if matrix_library() is None:
         return Choice("fx", f"{told}, and no library lends kernels its large products")
-    if 2 * nets >= threads:
+    images = any(isinstance(c.weights, Conv) for c in rule.network.connections)
+    if (nets if images else 2 * nets) >= threads:
         return Choice(
             "kernel", f"{told}; every core has networks of its own, and large products are those of PyTorch's library"
         )
