@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from torch.autograd import grad
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from rulec.backend.rewrites import Applied, rewrites
+from rulec.backend.rewrites import Applied, in_bfloat16, rewrites
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,15 @@ class Reversible:
 
 
 def reversible(
-    step: Callable[..., Sequence[Tensor]], examples: Sequence[Tensor], wrt: Sequence[int], rewrite: bool = True
+    step: Callable[..., Sequence[Tensor]],
+    examples: Sequence[Tensor],
+    wrt: Sequence[int],
+    rewrite: bool = True,
+    halved: bool = False,
 ) -> Reversible:
     """Trace `step` for arguments like `examples` and differentiate it with respect to those numbered in `wrt`.
 
-    Without `rewrite`, the graphs stay as they were traced. The examples are distinct tensors: a tracer takes two arguments that are one tensor for the same.
+    Without `rewrite`, the graphs stay as they were traced. With `halved`, the factors of products are rounded to bfloat16. The examples are distinct tensors: a tracer takes two arguments that are one tensor for the same.
     """
     assert len({id(e) for e in examples}) == len(examples)
     pulls: list[int] = []
@@ -67,6 +71,8 @@ def reversible(
     cotangents = [torch.empty(r.shape, dtype=r.dtype, device=r.device) for r in shapes]  # as results are: without gaps
     traced = make_fx(joint, tracing_mode="fake")(list(examples), cotangents)
     applied = tuple(rewrites(traced)) if rewrite else ()
+    if halved:
+        in_bfloat16(traced.graph)
     return replace(_cut(traced, len(examples), len(shapes), tuple(pulls), tuple(wrt)), applied=applied)
 
 

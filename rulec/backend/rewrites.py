@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from rulec.backend.overloads import is_view
+from rulec.backend.overloads import is_view, name_of
 
 aten = torch.ops.aten
 
@@ -217,3 +217,39 @@ def _product_behind(node: fx.Node) -> fx.Node | None:
             return None
         node = node.args[0]  # type: ignore[assignment]
     return None
+
+
+def in_bfloat16(graph: fx.Graph) -> int:
+    """Let matrix products multiply and return numbers that are rounded to bfloat16. Return how many there are."""
+    found = 0
+    halves: dict[fx.Node, fx.Node] = {}
+    for node in _calls(graph):
+        start = _FACTORS.get(name_of(node))
+        if start is None or _value(node).dtype != torch.float32:
+            continue
+        first, *factors = (node, *node.args[start:])
+        rounded = [_rounded(graph, f, first, halves) for f in factors]  # type: ignore[arg-type]
+        plain = aten.bmm.default if len(_value(factors[0]).shape) == 3 else aten.mm.default
+        whole = _inserted(graph, node, aten._to_copy.default, _inserted(graph, node, plain, *rounded))
+        whole.kwargs = {"dtype": torch.float32}
+        whole.meta["val"] = _value(node)
+        if start:
+            whole = _inserted(graph, node, aten.add.Tensor, node.args[0], whole)
+        node.replace_all_uses_with(whole)
+        graph.erase_node(node)
+        found += 1
+    graph.lint()
+    return found
+
+
+_FACTORS = {"bmm": 0, "mm": 0, "baddbmm": 1, "addmm": 1}  # where they begin among the arguments
+
+
+def _rounded(graph: fx.Graph, value: fx.Node, before: fx.Node, known: dict[fx.Node, fx.Node]) -> fx.Node:
+    if value not in known:
+        half = _inserted(graph, before, aten._to_copy.default, value)
+        half.kwargs = {"dtype": torch.bfloat16}
+        with _value(value).fake_mode:  # type: ignore[attr-defined]
+            half.meta["val"] = _value(value).to(torch.bfloat16)
+        known[value] = half
+    return known[value]

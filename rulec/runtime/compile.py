@@ -15,6 +15,7 @@ from rulec.runtime import messages
 from rulec.runtime.compiled import CompiledRule
 from rulec.source import RuleError
 
+PRECISIONS = ("full", "tf32", "bf16")
 LOSSES = ("cross_entropy", "mse")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -30,6 +31,7 @@ class Settings:
     device: str
     dtype: str | torch.dtype
     backend: str
+    precision: str
     input_shape: tuple[int, ...] | None
     outputs: int | None
 
@@ -51,6 +53,7 @@ def compile_program(
         torch.device(settings.device),
         _dtype(settings.dtype),
         settings.backend,
+        settings.precision,
         rule_hash,
         text,
     )
@@ -63,11 +66,14 @@ def _check_settings(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise RuleError([messages.wrong_count(name, value)])
-    for name, known in (("loss", LOSSES), ("backend", BACKENDS), ("device", ("cpu", "cuda"))):
+    known_words = {"loss": LOSSES, "backend": BACKENDS, "device": ("cpu", "cuda"), "precision": PRECISIONS}
+    for name, known in known_words.items():
         if getattr(settings, name) not in known:
             raise RuleError([messages.unknown_choice(name, getattr(settings, name), known)])
     if settings.device == "cuda" and settings.backend == "kernel":
         raise RuleError([messages.kernel_on_gpu()])
+    if settings.precision == "bf16" and settings.backend == "kernel":
+        raise RuleError([messages.kernel_in_full()])
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise RuleError([messages.no_gpu()])
 

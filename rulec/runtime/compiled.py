@@ -20,6 +20,7 @@ from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries, input_of, target_of
 from rulec.runtime.initial import Draw, default_weight, net_weight
 from rulec.runtime.unroll import data_axes, narrowed, unroll
+from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
 from rulec.runtime.unrolls.engine import Engine, Form, Memory, engine_for
 from rulec.runtime.unrolls.kernel import Kernel, kernel_for
@@ -68,6 +69,7 @@ class CompiledRule:
     device: torch.device
     dtype: torch.dtype
     backend: str
+    precision: str
     rule_hash: str
     source_text: str = field(repr=False, default="")
 
@@ -202,6 +204,11 @@ class CompiledRule:
 
     @cached_property
     def choices(self) -> dict[int, Choice]:
+        return {}
+
+    @cached_property
+    def recordings(self) -> dict[object, Captured]:
+        """What `rulec.runtime.unrolls.capture` recorded on a GPU."""
         return {}
 
     @cached_property

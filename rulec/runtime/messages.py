@@ -40,6 +40,14 @@ def wrong_memory(given: object) -> Diagnostic:
     )
 
 
+def kernel_in_full() -> Diagnostic:
+    return Diagnostic(
+        "kernel-in-full",
+        "backend `kernel` multiplies in full precision, and precision is `bf16`",
+        help='use `backend="auto"`, or `precision="full"`',
+    )
+
+
 def wrong_count(what: str, given: object) -> Diagnostic:
     return Diagnostic(
         "wrong-count",

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries
+from rulec.runtime.unrolls.capture import captured_unroll
 from rulec.runtime.unrolls.choice import Choice
 from rulec.runtime.unrolls.engine import Data, Form, Memory
 from rulec.runtime.unrolls.kernel import Kernel
 from rulec.runtime.unrolls.run import unroll_kernel
-from rulec.runtime.unrolls.tape import Walk, walked, walked_back
+from rulec.runtime.unrolls.tape import walk_over, walked, walked_back
 from rulec.source import RuleError
 
 if TYPE_CHECKING:
@@ -63,13 +64,15 @@ def unroll(
     for stage in (engine.step, engine.prediction):
         check_entries(rule, stage.lowered, genome, state)
     entries = [
-        invariant
+        invariant.contiguous()
         for stage in (engine.step, engine.prediction)
         for invariant in stage.hoisted.before(*(genome[slot.name].contiguous() for slot in stage.lowered.genome))
     ]
     carried = [state[name] for name in engine.carried]
     final = pairs[-1] if query is not None else None
-    walk = Walk(rule, engine, pairs[:-1], final, int(state["t"]), int(state["seed"]), memory)
+    walk = walk_over(rule, engine, pairs[:-1], final, int(state["t"]), int(state["seed"]), memory)
+    if rule.device.type == "cuda":
+        return captured_unroll(walk, form, entries, carried)
     if asked_for:
         return walked_back(walk, entries, carried)
     return walked(walk, entries, carried)

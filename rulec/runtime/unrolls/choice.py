@@ -39,6 +39,8 @@ def chosen_backend(rule: CompiledRule, batch: int) -> Choice:
     """Choose for `batch` samples. On a GPU, whole graphs through Inductor; on a CPU, by the size of one network's values."""
     if rule.device.type == "cuda":
         return Choice("inductor", "on a GPU, operations are fused by Inductor")
+    if rule.precision == "bf16":
+        return Choice("fx", "kernels multiply in full precision")
     if shutil.which(compiler_name()) is None:
         return Choice("fx", f"kernels need the C++ compiler {compiler_name()}, which is not there")
     size, nets, threads = _bytes(rule, batch), prod(rule.lead_shape), torch.get_num_threads()

@@ -88,12 +88,18 @@ def _stage(rule: CompiledRule, form: Form, part: Hoisted, first: int, data: Sequ
     backend = rule.backend_for(batch)
     entries = [torch.ones((*lead, *slot.shape), dtype=rule.dtype, device=rule.device) for slot in lowered.genome]
     counter, noise = torch.zeros((), dtype=rule.dtype, device=rule.device), rule.noise_of(lowered, 0, 0, batch)
-    likes = [*part.before(*entries), *empty_states(rule, lowered, batch), *data, counter, *noise]
+    likes = [
+        *(made.contiguous() for made in part.before(*entries)),
+        *empty_states(rule, lowered, batch),
+        *data,
+        counter,
+        *noise,
+    ]
     examples = [torch.empty_strided(e.shape, e.stride(), dtype=e.dtype, device=e.device) for e in likes]
     wrt = [k for k, reads in enumerate(part.reads) if reads & form.learned]
     if form.reverse and not (form.straight and "prediction" not in lowered.outputs):
         wrt += range(len(part.reads), len(part.reads) + len(lowered.state))
-    reverse = reversible(part.step, examples, wrt)
+    reverse = reversible(part.step, examples, wrt, halved=rule.precision == "bf16")
     return Stage(
         part,
         without_gradient(reverse.forward, backend, pool),

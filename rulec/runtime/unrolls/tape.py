@@ -25,19 +25,34 @@ class Walk:
 
     rule: CompiledRule
     engine: Engine
-    data: Data
-    query: tuple[Tensor, Tensor] | None
-    begin: int  # the step counter before the first step
-    seed: int
+    steps: list[list[Tensor]]  # x, y, the step counter and the noise of each
+    last: list[Tensor] | None  # the same of the prediction
     memory: Memory
 
-    def arguments(self, stage: Stage, t: int) -> list[Tensor]:
-        """Return x, y, t and the noise of step `t`, counted from zero; the prediction comes after the last."""
-        x, y = self.data[t] if stage is self.engine.step else self.query  # type: ignore[misc]
-        now = self.begin + t + 1
-        batch = x.shape[-1 - len(self.rule.network.input.shape)]
-        counter = torch.full((), float(now), dtype=self.rule.dtype, device=self.rule.device)
-        return [x, y, counter, *self.rule.noise_of(stage.lowered, self.seed, now, batch)]
+    @property
+    def batch(self) -> int:
+        return int(self.steps[0][0].shape[-1 - len(self.rule.network.input.shape)])
+
+
+def walk_over(
+    rule: CompiledRule,
+    engine: Engine,
+    data: Data,
+    query: tuple[Tensor, Tensor] | None,
+    begin: int,
+    seed: int,
+    memory: Memory,
+) -> Walk:
+    """Lay out what every step takes; `begin` is the step counter before the first."""
+
+    def laid_out(stage: Stage, pair: tuple[Tensor, Tensor], t: int) -> list[Tensor]:
+        batch = pair[0].shape[-1 - len(rule.network.input.shape)]
+        counter = torch.full((), float(t), dtype=rule.dtype, device=rule.device)
+        return [*pair, counter, *rule.noise_of(stage.lowered, seed, t, batch)]
+
+    steps = [laid_out(engine.step, pair, begin + k) for k, pair in enumerate(data, 1)]
+    last = None if query is None else laid_out(engine.prediction, query, begin + len(data) + 1)
+    return Walk(rule, engine, steps, last, memory)
 
 
 class _Unroll(torch.autograd.Function):
@@ -45,13 +60,13 @@ class _Unroll(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, walk: Walk, entries: int, *given: Tensor) -> tuple[Tensor, ...]:
-        ctx.tape = _Tape(walk, given[:entries], given[entries:])
+        ctx.tape = Tape(walk, given[:entries], given[entries:])
         return tuple(value.clone() for value in ctx.tape.run())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-        tape: _Tape = ctx.tape
+        tape: Tape = ctx.tape
         state = tape.pull([c.contiguous() for c in cotangents])
         gradient = [value.clone() for value in state]
         tape.engine.pool.give(state)
@@ -67,12 +82,12 @@ class _Made:
     results: Sequence[Tensor]
 
 
-class _Tape:
+class Tape:
     """What the way forward left behind, the moves yet to make, and the gradient of the genome as far as the way back has come."""
 
     def __init__(self, walk: Walk, genome: Sequence[Tensor], state: Sequence[Tensor]) -> None:
         self.walk, self.engine, self.genome = walk, walk.engine, genome
-        start, steps = [s.contiguous() for s in state], len(walk.data)
+        start, steps = [s.contiguous() for s in state], len(walk.steps)
         self.costs = Costs(sum(s.nbytes for s in start), walk.engine.step.reverse.residual_bytes)
         room = least_bytes(steps, self.costs) if walk.memory == "least" else walk.memory
         self.moves = iter(there_and_back(steps, self.costs, room))
@@ -88,7 +103,7 @@ class _Tape:
                 break
             self._forward(move)
         final = list(self.made[-1].results[: self.engine.step.reverse.results])
-        return final if self.walk.query is None else self._record(self.engine.prediction, final, len(self.walk.data))
+        return final if self.walk.last is None else self._record(self.engine.prediction, final, self.walk.last)
 
     def _forward(self, move: Move) -> None:
         now = self.states[move.place]
@@ -96,10 +111,10 @@ class _Tape:
             self.states[move.place + self.costs.state] = advance(self.walk, self.genome, now, move.begin, move.end)
             return
         for t in range(move.begin, move.end):
-            now = self._record(self.engine.step, now, t)
+            now = self._record(self.engine.step, now, self.walk.steps[t])
 
-    def _record(self, stage: Stage, now: list[Tensor], t: int) -> list[Tensor]:
-        arguments = [*self.genome[stage.invariants], *now, *self.walk.arguments(stage, t)]
+    def _record(self, stage: Stage, now: list[Tensor], given: list[Tensor]) -> list[Tensor]:
+        arguments = [*self.genome[stage.invariants], *now, *given]
         results = stage.forward(*arguments)
         self.made.append(_Made(stage, [arguments[k] for k in stage.reverse.reads], results))
         return list(results[: stage.reverse.results])
@@ -109,7 +124,7 @@ class _Tape:
         if self.used:
             raise RuleError([messages.pulled_twice()])
         self.used = True
-        if self.walk.query is not None:
+        if self.walk.last is not None:
             cotangents = self._back(self.made.pop(), cotangents)
         for move in self.moves:
             if move.kind != "pull":
@@ -143,15 +158,14 @@ class _Tape:
 
     def _zeros(self, made: _Made, k: int) -> Tensor:
         """Return the cotangent of a state that nothing depends on."""
-        batch = self.walk.data[0][0].shape[-1 - len(self.walk.rule.network.input.shape)]
-        return empty_states(self.walk.rule, made.stage.lowered, batch)[k]
+        return empty_states(self.walk.rule, made.stage.lowered, self.walk.batch)[k]
 
 
 def advance(walk: Walk, genome: Sequence[Tensor], now: list[Tensor], begin: int, end: int) -> list[Tensor]:
     """Make steps without keeping anything but the last state."""
     stage, pool = walk.engine.step, walk.engine.pool
     for t in range(begin, end):
-        made = stage.forward(*genome[stage.invariants], *now, *walk.arguments(stage, t))
+        made = stage.forward(*genome[stage.invariants], *now, *walk.steps[t])
         new = list(made[: stage.reverse.results])
         pool.give([*made, *(now if t > begin else ())], but=new)
         now = new
@@ -160,10 +174,10 @@ def advance(walk: Walk, genome: Sequence[Tensor], now: list[Tensor], begin: int,
 
 def walked(walk: Walk, genome: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Run without keeping anything."""
-    now = advance(walk, genome, [s.contiguous() for s in state], 0, len(walk.data))
-    if walk.query is not None:
+    now = advance(walk, genome, [s.contiguous() for s in state], 0, len(walk.steps))
+    if walk.last is not None:
         stage = walk.engine.prediction
-        made = stage.forward(*genome[stage.invariants], *now, *walk.arguments(stage, len(walk.data)))
+        made = stage.forward(*genome[stage.invariants], *now, *walk.last)
         result = [value.clone() for value in made[: stage.reverse.results]]
         walk.engine.pool.give(made)
     else:
