@@ -162,6 +162,7 @@ def _identity(problem: Problem, clip: float, patience: int, genome: Genome) -> d
         "clip": clip if math.isfinite(clip) else "none",
         "patience": patience,
         "start": _digest(genome),
+        **({} if step.precision == "full" else {"precision": step.precision}),
     }
     return {name: str(value) for name, value in parts.items()}
 
