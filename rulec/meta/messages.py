@@ -41,6 +41,56 @@ def other_inner_rule(span: Span, outer: str, inner: str, compiled: str) -> Diagn
     )
 
 
+def wrong_setting(span: Span, name: str, value: object, wanted: str) -> Diagnostic:
+    return Diagnostic(
+        "wrong-setting",
+        f"`{name}` cannot be {value}",
+        span,
+        f"it must be {wanted}",
+        help=f"give {wanted}",
+    )
+
+
+def horizon_differs(span: Span, horizon: int, steps: int) -> Diagnostic:
+    return Diagnostic(
+        "horizon-differs",
+        f"a trajectory of {horizon} updates is no whole number of segments of {steps}",
+        span,
+        f"`horizon` is {horizon}",
+        help=f"make `horizon` a multiple of the {steps} updates of `inner`",
+    )
+
+
+def unknown_solver(span: Span, name: str, known: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "unknown-solver",
+        f"there is no solver `{name}`" if name else "`implicit` needs a solver",
+        span,
+        notes=(f"known: {_listing(known)}",),
+        help="write `through implicit(cg, steps = 5)`, or `through implicit(neumann, steps = 5)`",
+    )
+
+
+def start_forgotten(span: Span, method: str) -> Diagnostic:
+    return Diagnostic(
+        "start-forgotten",
+        f"`through {method}` does not look back to where the inner loop begins",
+        span,
+        "no gradient would reach this initial value",
+        help="learn it `through unroll` or `through first_order`",
+    )
+
+
+def not_symmetric(span: Span | None, rule: str, left: float, right: float) -> Diagnostic:
+    return Diagnostic(
+        "not-symmetric",
+        f"conjugate gradients need a symmetric Jacobian, and that of an update of `{rule}` is not",
+        span,
+        notes=(f"for random vectors u and v, u.(J - I)v = {left:.4g} and v.(J - I)u = {right:.4g}",),
+        help="write `through implicit(neumann, steps = 5)`, which does without",
+    )
+
+
 def option_differs(span: Span, name: str, wanted: object, compiled: object) -> Diagnostic:
     return Diagnostic(
         "option-differs",

@@ -33,11 +33,10 @@ class Problem:
     def members(self) -> int:
         return self.step.population or 1
 
-    def sized(self, step: CompiledRule) -> Problem:
-        """Return the same problem for another number of members, all fixed entries being those of the first."""
-        count = step.population or 1
-        fixed = {name: value[:1].expand(count, *value.shape[1:]) for name, value in self.fixed.items()}
-        return replace(self, step=step, fixed=fixed)
+    def widened(self, count: int) -> Problem:
+        """Return the same problem with `count` members in the place of each: those of one member stand side by side."""
+        fixed = {name: value.repeat_interleave(count, 0) for name, value in self.fixed.items()}
+        return replace(self, step=replace(self.step, population=self.members * count), fixed=fixed)
 
     def batches(self, number: int) -> Batches:
         """Draw the data of meta-step `number`."""
@@ -55,15 +54,37 @@ class Problem:
         state = self.step.init_state(derived_seed("synapses", self.seed, number), batch=self.batch)
         return with_initial(self.step, state, self.parameters.initial_state(free))
 
+    def begun(self, free: Free, number: int) -> Inner:
+        """Return the inner problem of meta-step `number`: genome, initial state and data."""
+        return Inner(self.parameters.genome(free, self.fixed), self.start(free, number), self.batches(number))
+
     def lesson(self, free: Free, number: int, *, straight: bool = False, memory: Memory = None) -> Scored:
         """Learn for `inner_steps` updates from the support, then judge the predictions on the query.
 
         `straight` and `memory` are those of `CompiledRule.lesson`; the problem's own memory goes before.
         """
-        batches = self.batches(number)
-        genome = self.parameters.genome(free, self.fixed)
-        support = batches.x, batches.y
-        prediction = self.step.lesson(
-            genome, self.start(free, number), *support, batches.query_x, straight=straight, memory=self.memory or memory
-        )
-        return scored(self.task, self.outer.objectives, prediction, batches.query_y)
+        inner = self.begun(free, number)
+        return self.judged(inner, inner.state, 0, straight=straight, memory=memory)
+
+    def judged(
+        self, inner: Inner, state: State, first: int, *, straight: bool = False, memory: Memory = None
+    ) -> Scored:
+        """Make the updates from `first` on, which find this state, and judge the predictions on the query."""
+        data, memory = inner.batches, self.memory or memory
+        x, y = data.x[first:], data.y[first:]
+        prediction = self.step.lesson(inner.genome, state, x, y, data.query_x, straight=straight, memory=memory)
+        return scored(self.task, self.outer.objectives, prediction, data.query_y)
+
+    def updated(self, inner: Inner, state: State, first: int, last: int) -> State:
+        """Make the updates from `first` up to `last`; states that no prediction reads are left out."""
+        x, y = inner.batches.x[first:last], inner.batches.y[first:last]
+        return self.step.unroll(inner.genome, state, x, y, unread=False, memory=self.memory)
+
+
+@dataclass(frozen=True)
+class Inner:
+    """One inner problem: whole genome, the state at its start, and the data."""
+
+    genome: Genome
+    state: State
+    batches: Batches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -24,6 +24,7 @@ from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
 from rulec.runtime.unrolls.engine import Engine, Form, Memory, engine_for
 from rulec.runtime.unrolls.kernel import Kernel, kernel_for
+from rulec.runtime.unrolls.tangents import TangentEngine, tangent_engine, unroll_with_tangents
 from rulec.semantics.typed import Domain
 from rulec.source import RuleError
 
@@ -287,6 +288,29 @@ class CompiledRule:
         return unroll(self, genome, state, data, input_of(self, query), unread=False, straight=straight, memory=memory)[
             0
         ]
+
+    def lesson_tangents(
+        self, genome: Genome, state: State, tangents: Mapping[str, Tensor], x: Batches, y: Batches, query: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `lesson` does, and its derivatives along directions of genome entries and initial states.
+
+        `tangents` holds (directions, *shape) for each entry or state that moves; the result is (directions, leading..., batch, outputs).
+        Forward mode: memory does not depend on the number of steps.
+        """
+        asked = input_of(self, query)
+        pairs = [*self._batches(x, y), (asked, self.unknown_target(asked))]
+        axes = data_axes(self, pairs)
+        pairs = [(narrowed(self, a, axes).contiguous(), narrowed(self, b, axes).contiguous()) for a, b in pairs]
+        moving = tuple(name for name in tangents if name in self.genome_spec)
+        directions = next(iter(tangents.values())).shape[0]
+        key = ("tangents", axes, moving, directions, *(v.shape for v in (*pairs[0], *pairs[-1])))
+        if key not in self._tangents:
+            self._tangents[key] = tangent_engine(self, axes, moving, directions, pairs)
+        return unroll_with_tangents(self, self._tangents[key], genome, state, tangents, pairs[:-1], pairs[-1])
+
+    @cached_property
+    def _tangents(self) -> dict[tuple[object, ...], TangentEngine]:
+        return {}
 
     def carried(self, unread: bool) -> tuple[str, ...]:
         """Return the states that steps hand on; without `unread`, only those that a prediction may depend on."""

@@ -42,7 +42,7 @@ def test_chance_is_keyed_and_leaves_the_global_generator_alone(size):
 
 def test_candidates_of_a_generation_differ_by_their_genomes_alone(backprop, functions):
     made = planned(backprop.compile("2-6-1(tanh)", loss="mse", population=4, dtype="float64"), functions, "cma")
-    wide = made.problem.sized(backprop.compile("2-6-1(tanh)", loss="mse", population=4, dtype="float64"))
+    wide = made.problem.widened(4)
     free = {"lr": torch.tensor([0.5, 0.1, 0.5, 0.1]).double().log()}
     loss = wide.lesson(free, 0).loss
     torch.testing.assert_close(loss[:2], loss[2:])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import rulec
+from rulec.meta.hypergradients import READERS, Settings
 from rulec.meta.hypergradients.descent import reverse_gradient
 from rulec.semantics.typed import Call
 from rulec.source import RuleError
@@ -42,6 +45,97 @@ def test_unroll_agrees_with_finite_differences_for_every_entry(many, functions, 
     for name, value in exact.items():
         assert value.abs().max() > 1e-6, f"{name} has no effect, so it tests nothing"
         torch.testing.assert_close(value, measured[name], rtol=1e-5, atol=1e-8)
+
+
+def gradient_of(many, functions, method, *arguments, axes=(None, None), **settings):
+    """Return the gradient of the first meta-step through a method."""
+    tasks, replicas = axes
+    compiled = many.compile("2-4-1(tanh)", population=2, tasks=tasks, replicas=replicas, loss="mse", dtype="float64")
+    made = planned(compiled, functions)
+    call = Call(method, arguments, settings, made.problem.outer.through.span)
+    found = READERS[method](replace(made.problem.outer, through=call), Settings(1e9, 5, 2))
+    return found.gradient(made.problem, made.free, 0)[1]
+
+
+@pytest.mark.parametrize("axes", [(None, None), (2, 2)])
+@pytest.mark.parametrize(
+    ("method", "arguments", "settings", "close"),
+    [
+        ("forward", (), {}, 1e-9),
+        ("truncated", (3,), {}, 1e-12),
+        ("truncated", (7,), {}, 1e-12),
+        ("finite_difference", (), {"eps": 1e-5}, 1e-5),
+    ],
+)
+def test_what_is_exact_agrees_with_unroll(many, functions, axes, method, arguments, settings, close):
+    exact = gradient_of(many, functions, "unroll", axes=axes)
+    found = gradient_of(many, functions, method, *arguments, axes=axes, **settings)
+    for name, value in exact.items():
+        torch.testing.assert_close(found[name], value, rtol=close, atol=1e-9)
+
+
+def test_random_directions_average_to_the_gradient(many, functions):
+    exact = gradient_of(many, functions, "unroll")
+    found = gradient_of(many, functions, "forward", directions=4096)
+    for name, value in exact.items():
+        size = torch.cat([v.reshape(len(v), -1) for v in exact.values()], 1).norm(dim=1)
+        apart = (found[name] - value).reshape(len(value), -1).norm(dim=1)
+        assert (apart < 5 * size * (value[0].numel() / 4096) ** 0.5).all(), name
+
+
+def test_truncated_forgets_what_came_before(many, functions):
+    exact, short = gradient_of(many, functions, "unroll"), gradient_of(many, functions, "one_step")
+    assert any(not torch.allclose(short[name], exact[name], rtol=0.05) for name in exact)
+    assert all(value.isfinite().all() for value in short.values())
+
+
+def test_conjugate_gradients_refuse_a_rule_that_descends_nothing(functions):
+    compiled = rulec.load("blur").compile("2-4-1(tanh)", loss="mse", dtype="float64")
+    made = planned(compiled, functions)
+    call = Call("implicit", ("cg",), {}, made.problem.outer.through.span)
+    found = READERS["implicit"](replace(made.problem.outer, through=call), Settings(1e9, 5, None))
+    with pytest.raises(RuleError, match="not-symmetric"):
+        found.gradient(made.problem, made.free, 0)
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.1])
+def test_conjugate_gradients_solve_what_a_dense_solver_solves(functions, damping):
+    """On a network of backprop, against the Jacobian of one update written out by autograd."""
+    compiled = rulec.load("backprop").compile("2-3-1(tanh)", loss="mse", dtype="float64")
+    made = planned(compiled, functions)
+    problem = made.problem
+    call = Call("implicit", ("cg",), {"steps": 60, "damping": damping}, problem.outer.through.span)
+    method = READERS["implicit"](replace(problem.outer, through=call), Settings(1e9, 5, None))
+    _, found = method.gradient(problem, made.free, 0)
+    leaves = {n: v.detach().requires_grad_() for n, v in made.free.items()}
+    inner = problem.begun(leaves, 0)
+    with torch.no_grad():
+        state = problem.updated(inner, inner.state, 0, problem.inner_steps)
+    names = [n for n, v in state.items() if v.is_floating_point()]
+    sizes = [state[n].numel() for n in names]
+
+    def placed(flat):
+        parts = zip(names, flat.split(sizes), strict=True)
+        return {**state, **{n: p.reshape(state[n].shape) for n, p in parts}}
+
+    def update(flat):
+        after = problem.updated(inner, placed(flat), problem.inner_steps - 1, problem.inner_steps)
+        return torch.cat([after[n].flatten() for n in names])
+
+    flat = torch.cat([state[n].flatten() for n in names])
+    rows = []
+    for k in range(len(flat)):
+        leaf = flat.clone().requires_grad_()
+        rows.append(torch.autograd.grad(update(leaf)[k], leaf)[0])
+    leaf = flat.clone().requires_grad_()
+    right = torch.autograd.grad(problem.judged(inner, placed(leaf), problem.inner_steps).objective.sum(), leaf)[0]
+    matrix = (1 + damping) * torch.eye(len(flat), dtype=flat.dtype) - torch.stack(rows)
+    assert torch.linalg.eigvalsh((matrix + matrix.T) / 2).min() > 0 or damping == 0
+    solved = torch.linalg.solve(matrix.T, right)
+    expected = torch.autograd.grad(update(flat), list(leaves.values()), solved)
+    if torch.linalg.eigvalsh((matrix + matrix.T) / 2).min() > 0:
+        for value, (name, slope) in zip(expected, found.items(), strict=True):
+            torch.testing.assert_close(slope, value, rtol=1e-6, atol=1e-9, msg=name)
 
 
 def test_unroll_agrees_with_finite_differences_for_initial_states(functions):
@@ -158,10 +252,8 @@ def test_with_one_update_first_order_is_exact(many, functions):
 
 
 def test_unavailable_hypergradients_say_what_is_available(backprop, functions):
-    import dataclasses
-
     outer = backprop.outer("adam")
-    other = dataclasses.replace(outer, through=Call("pes", (), {}, outer.through.span))
+    other = replace(outer, through=Call("evograd", (), {}, outer.through.span))
     with pytest.raises(RuleError, match="not-available-yet") as error:
         planned(backprop.compile("2-4-1", loss="mse"), functions, other)
-    assert "`unroll`, `first_order`, `cma`" in str(error.value)
+    assert all(f"`{name}`" in str(error.value) for name in READERS)

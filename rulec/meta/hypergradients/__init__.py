@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from rulec.meta.hypergradients import cma, first_order, unroll
+from rulec.meta.hypergradients import (
+    cma,
+    evolution,
+    finite_difference,
+    first_order,
+    forward,
+    implicit,
+    truncated,
+    unroll,
+)
 from rulec.meta.hypergradients.interface import Hypergradient, Reader, Settings
 from rulec.semantics.messages import hypergradient_not_available
 from rulec.semantics.typed import Outer
@@ -11,6 +20,14 @@ from rulec.source import RuleError
 READERS: dict[str, Reader] = {
     "unroll": unroll.read,
     "first_order": first_order.read,
+    "forward": forward.read,
+    "truncated": truncated.read,
+    "one_step": truncated.read_one_step,
+    "implicit": implicit.read,
+    "neumann": implicit.read_neumann,
+    "finite_difference": finite_difference.read,
+    "es": evolution.read_es,
+    "pes": evolution.read_pes,
     "cma": cma.read,
 }
 

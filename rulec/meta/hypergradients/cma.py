@@ -7,7 +7,7 @@ so that only their genomes tell them apart. Hansen and Ostermeier 2001, "Complet
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -70,7 +70,7 @@ class Cma(Hypergradient):
 
     def _widened(self, problem: Problem, count: int) -> Problem:
         if "problem" not in self._live:  # its graph is made once
-            self._live["problem"] = problem.sized(replace(problem.step, population=count))
+            self._live["problem"] = problem.widened(count)
         return self._live["problem"]
 
     def _strategy(self, seed: int, memory: dict[str, Tensor]) -> cma.CMAEvolutionStrategy:

@@ -45,7 +45,12 @@ class Descent(Hypergradient, abc.ABC):
         return Search(free, memory | self.optimizer.begin(free))
 
     def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
-        score, gradient = self.gradient(problem, search.free, number)
+        return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
+
+    def moved(
+        self, problem: Problem, search: Search, number: int, score: Scored, gradient: Free
+    ) -> tuple[Search, Step]:
+        """Step along a gradient; what the search remembers is what descent itself does."""
         finite = score.objective.isfinite() & all_finite(gradient)
         healed = {name: torch.where(_wide(finite, g), g, torch.zeros_like(g)) for name, g in gradient.items()}
         clipped, norm = clip(healed, self.clip)
@@ -67,15 +72,16 @@ def reverse_gradient(
     """Differentiate the sum of the members' objectives: each depends on its own meta-parameters alone."""
     leaves = {name: value.detach().requires_grad_() for name, value in free.items()}
     score = problem.lesson(leaves, number, straight=straight, memory=memory)
-    total = score.objective.sum()
-    found = (
-        torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-        if total.requires_grad
-        else [None] * len(leaves)
-    )
-    return score, {
-        name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in zip(leaves.items(), found, strict=True)
-    }
+    return score, pulled(score.objective.sum(), leaves)
+
+
+def pulled(total: Tensor, leaves: Free) -> Free:
+    """Differentiate a number; what does not reach it gets zeros."""
+    if not total.requires_grad:
+        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    pairs = zip(leaves.items(), found, strict=True)
+    return {name: torch.zeros_like(leaf) if slope is None else slope for (name, leaf), slope in pairs}
 
 
 def clip(gradient: Free, most: float) -> tuple[Free, Tensor]:
