@@ -11,6 +11,7 @@ import typer
 from rulec.cli.console import bold, say, show_diagnostics
 from rulec.cli.threads import use_few_threads
 from rulec.meta.baselines import baselines
+from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import evaluate
 from rulec.meta.genome_file import GenomeFile, load_genome
 from rulec.meta.transfer import transfer_table
@@ -47,7 +48,7 @@ def evaluate_file(
     pairs = [_pair(text) for text in transfer]
     chosen = task_from(task, data)
     compiled, held = _compiled(path, chosen, net, rule, device)
-    use_few_threads(compiled, int(setting["batch"]))
+    use_few_threads(compiled, batch_for(chosen, setting["batch"]))
     show_diagnostics(held.warnings) if held.warnings else None
     curve = evaluate(compiled, held.genome, chosen, initial=held.initial, **setting)
     others = baselines(chosen, compiled.network, against, device=device, **setting) if against else []

@@ -264,7 +264,9 @@ def eval_(
         str, typer.Option(metavar="T,...", help="Numbers of updates to judge it after.")
     ] = "0,1,2,3,5,10,20,50",
     episodes: Annotated[int, typer.Option(min=1)] = 16,
-    batch: Annotated[int, typer.Option(min=1, metavar="B", help="Samples per update.")] = 128,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="B", help="Samples per update.  [default: the task's, or 128]")
+    ] = None,
     query: Query = None,
     seed: Annotated[int, typer.Option(metavar="S")] = 0,
     data: Data = None,

@@ -53,7 +53,7 @@ def train(
     compiled = rule.compile(
         net, options=options, loss=chosen.loss, input_shape=chosen.input_shape, outputs=chosen.outputs, **compiling
     )
-    use_few_threads(compiled, batch_of(outer, training["batch"]))
+    use_few_threads(compiled, batch_of(outer, training["batch"], chosen))
     begun = time.monotonic()
     try:
         with _progress(int(training["steps"] or 0)) as (show, every):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import UPDATES, Curve, Measured, Setting, curve_of, measure
 from rulec.network.graph import Network
 from rulec.runtime.compiled import CompiledRule
@@ -41,7 +42,7 @@ def baselines(
     rates: Sequence[float] = RATES,
     updates: Sequence[int] = UPDATES,
     episodes: int = 16,
-    batch: int = 128,
+    batch: int | None = None,
     query: int | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -51,7 +52,7 @@ def baselines(
     Data and initial weights are those that `evaluate` uses with the same numbers. Raises `RuleError`.
     """
     task = task_from(task)
-    setting = Setting(tuple(updates), episodes, batch, query, seed)
+    setting = Setting(tuple(updates), episodes, batch_for(task, batch), query, seed)
     grid = tuple(float(rate) for rate in rates)
     return [_baseline(name, task, net, grid, setting, device) for name in optimisers]
 

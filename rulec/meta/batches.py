@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rulec.runtime.compiled import CompiledRule
-from rulec.tasks.task import Episode
+from rulec.tasks.draws import checked_samples
+from rulec.tasks.task import Episode, Task
+
+BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,11 @@ class Batches:
     y: Tensor
     query_x: Tensor
     query_y: Tensor
+
+
+def batch_for(task: Task, given: int | None) -> int:
+    """Return the samples of an update: given, or the task's own, or 128. Raises `RuleError` (`samples-fixed`) if both differ."""
+    return checked_samples(task, given if given is not None else task.samples or BATCH)
 
 
 def laid_out(episode: Episode, step: CompiledRule) -> Batches:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rulec.meta import messages
-from rulec.meta.batches import laid_out
+from rulec.meta.batches import batch_for, laid_out
 from rulec.meta.objective import query_loss
 from rulec.meta.parameters import with_initial
 from rulec.meta.seeds import derived_seed
@@ -88,7 +88,7 @@ def evaluate(
     *,
     updates: Sequence[int] = UPDATES,
     episodes: int = 16,
-    batch: int = 128,
+    batch: int | None = None,
     query: int | None = None,
     seed: int = 0,
     held_out: bool = True,
@@ -100,7 +100,7 @@ def evaluate(
     rule was compiled for. Raises `RuleError` where genome, task and network do not fit.
     """
     task = task_from(task)
-    setting = Setting(tuple(updates), episodes, batch, query, seed, held_out)
+    setting = Setting(tuple(updates), episodes, batch_for(task, batch), query, seed, held_out)
     members = as_members(compiled, genome)
     if len(next(iter(members.values()), torch.zeros(1))) != 1:
         name = next(iter(members))

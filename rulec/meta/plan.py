@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rulec.meta import messages
+from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import as_members, check_fit
 from rulec.meta.hypergradients import Hypergradient, Settings, hypergradient_of
 from rulec.meta.outer import check_inner, fitted, outer_from, with_rate
@@ -26,7 +27,6 @@ from rulec.tasks.registry import task_from
 from rulec.tasks.task import Task
 
 CLIP = 10.0
-BATCH = 128
 STEPS = 500
 
 
@@ -78,7 +78,7 @@ def plan(
         genome,
         seed,
         _count("inner_steps", outer.steps if inner_steps is None else inner_steps, 0),
-        batch_of(outer, batch),
+        batch_of(outer, batch, task),
         None if query is None else _count("query", query, 1),
         None if memory is None else _count("memory", memory, 1),
     )
@@ -97,9 +97,10 @@ def _chosen(given: OptionValue | None, outer: Outer, name: str, default: OptionV
     return given if given is not None else outer.settings.get(name, default)
 
 
-def batch_of(outer: Outer, given: int | None) -> int:
-    """Return the samples of an update: given, or those of the outer step. Raises `RuleError`."""
-    return _count("batch", _chosen(given, outer, "batch", BATCH), 1)
+def batch_of(outer: Outer, given: int | None, task: Task) -> int:
+    """Return the samples of an update: given, or those of the outer step, or of the task. Raises `RuleError`."""
+    wanted = given if given is not None else outer.settings.get("batch")
+    return batch_for(task, None if wanted is None else _count("batch", wanted, 1))
 
 
 def _count(name: str, value: object, least: int) -> int:

@@ -24,7 +24,7 @@ def transfer_table(
     *,
     updates: Sequence[int] = (1, 3, 5, 10, 20),
     episodes: int = 16,
-    batch: int = 128,
+    batch: int | None = None,
     query: int | None = None,
     seed: int = 0,
 ) -> list[Curve]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rulec.tasks import messages
+from rulec.tasks.task import Task
 
 
 def seeded(*key: int | str | bool) -> torch.Generator:
@@ -24,6 +25,13 @@ def checked_query(steps: int, batch: int, tasks: int, query: int | None) -> int:
         if not isinstance(value, (int, np.integer)) or value < least:
             raise messages.wrong_count(name, value, least)
     return query
+
+
+def checked_samples(task: Task, batch: int) -> int:
+    """Return the number of samples of an update. Raises `RuleError` (`samples-fixed`) if the task has another."""
+    if task.samples is not None and batch != task.samples:
+        raise messages.samples_fixed(task.name, task.samples, batch)
+    return batch
 
 
 def deal(names: int, wanted: int, generator: torch.Generator) -> list[int]:

@@ -290,3 +290,81 @@ def crop_too_large(crop: int, size: tuple[int, int], span: Span | None) -> RuleE
         label="larger than the images",
         help=f"give `crop={min(size)}` or less",
     )
+
+
+# --- Few-shot problems -----------------------------------------------------------------------
+
+
+def samples_fixed(task: str, samples: int, given: int) -> RuleError:
+    return fail(
+        "samples-fixed",
+        f"an update on task `{task}` has {samples} samples, not {given}",
+        help="leave the batch size out, or change ways and shots of the task",
+    )
+
+
+def too_few_ways(task: str, part: str, classes: int, ways: int) -> RuleError:
+    return fail(
+        "too-few-ways",
+        f"the {part} part of task `{task}` has {classes} classes, and an episode wants {ways}",
+        help=f"write `ways={classes}`, or give it more classes",
+    )
+
+
+def too_few_images(task: str, part: str, fewest: int, shots: int, queries: int) -> RuleError:
+    return fail(
+        "too-few-images",
+        f"a class of the {part} part of task `{task}` has {fewest} images, and an episode wants {shots} + {queries}",
+        notes=("support and query never share an image",),
+        help="give `shots` and `queries` that add up to no more",
+    )
+
+
+def uneven_query(task: str, query: int, ways: int, queries: int) -> RuleError:
+    return fail(
+        "uneven-query",
+        f"{query} query samples cannot be shared among the {ways} classes of task `{task}`",
+        help=f"leave the query size out ({ways} x {queries}), or give a multiple of {ways} for which there are images",
+    )
+
+
+def unknown_alphabet(name: str, known: Sequence[str], span: Span | None) -> RuleError:
+    return fail(
+        "unknown-alphabet",
+        f"there is no alphabet `{name}`",
+        span=span,
+        label="not in the archives",
+        notes=(f"they have {_listing(known)}",),
+        help=_suggest(name, known, f"write `held_out={known[0]}`"),
+    )
+
+
+def omniglot_missing(folder: Path) -> RuleError:
+    return fail(
+        "omniglot-missing",
+        f"{folder} holds no archive of Omniglot",
+        notes=(
+            "wanted: images_background.zip, or the parts images_background_small1.zip and images_background_small2.zip; "
+            "images_evaluation.zip if you have it",
+        ),
+        help=f"put the archives of github.com/brendenlake/omniglot into {folder}",
+    )
+
+
+def archive_broken(path: Path, reason: str) -> RuleError:
+    return fail("archive-broken", f"{path} cannot be read: {reason}", help="fetch it again")
+
+
+def image_broken(reason: str) -> RuleError:
+    return fail("image-broken", f"an image cannot be read: {reason}", help="remove the file, or fetch it again")
+
+
+def no_image_classes(folder: Path, span: Span | None) -> RuleError:
+    return fail(
+        "no-image-classes",
+        f"{folder} holds no two classes of images",
+        span=span,
+        label="looked here",
+        notes=("a class is a folder of images: `path/class/image.png`",),
+        help="put the images of each class into a folder of its own",
+    )

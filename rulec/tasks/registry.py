@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rulec.tasks import digits, functions, idx, messages
+from rulec.tasks import digits, functions, idx, messages, omniglot, sinusoid
 from rulec.tasks.call import parse_call
 from rulec.tasks.family import Family
 from rulec.tasks.task import Task
@@ -16,6 +16,9 @@ FAMILIES: tuple[Family, ...] = (
     idx.FOLDER,
     idx.MNIST,
     idx.NOTMNIST,
+    sinusoid.FAMILY,
+    omniglot.FAMILY,
+    omniglot.FOLDER,
 )
 
 

@@ -31,6 +31,7 @@ class Task(abc.ABC):
     input_shape: tuple[int, ...]
     outputs: int
     loss: str  # "mse" | "cross_entropy"
+    samples: int | None = None  # of an update, where the task says how many: K-shot problems
 
     @abc.abstractmethod
     def episode(
