@@ -81,6 +81,16 @@ def start_forgotten(span: Span, method: str) -> Diagnostic:
     )
 
 
+def starts_alone(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "starts-alone",
+        "`through reptile` learns initial values alone",
+        span,
+        "reptile says nothing about this",
+        help="write `meta init(w)`, or another hypergradient such as `through first_order`",
+    )
+
+
 def not_symmetric(span: Span | None, rule: str, left: float, right: float) -> Diagnostic:
     return Diagnostic(
         "not-symmetric",

@@ -24,6 +24,7 @@ HYPERGRADIENTS = (
     "pes",
     "cma",
     "evograd",
+    "reptile",
     "finite_difference",
 )
 SETTINGS = ("tasks", "clip", "population", "replicas", "batch", "sigma", "generations")

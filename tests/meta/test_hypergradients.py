@@ -257,3 +257,27 @@ def test_unavailable_hypergradients_say_what_is_available(backprop, functions):
     with pytest.raises(RuleError, match="not-available-yet") as error:
         planned(backprop.compile("2-4-1", loss="mse"), functions, other)
     assert all(f"`{name}`" in str(error.value) for name in READERS)
+
+
+def test_reptile_points_from_the_end_to_the_start(functions):
+    compiled = rulec.load("sgd").compile("2-3-1(tanh)", loss="mse", dtype="float64")
+    made = planned(compiled, functions, "reptile")
+    problem, free = made.problem, made.free
+    assert problem.step.tasks == 8
+    _, found = made.method.gradient(problem, free, 0)
+    inner = problem.begun(free, 0)
+    state = inner.state
+    for x, y in zip(inner.batches.x, inner.batches.y, strict=True):
+        state, _ = problem.step(inner.genome, state, x, y)
+    for name in problem.parameters.initial:
+        moved = (inner.state[name] - state[name]).mean(1)
+        assert moved.abs().max() > 1e-4
+        torch.testing.assert_close(found[f"init({name})"], moved, rtol=1e-9, atol=1e-12)
+
+
+def test_reptile_learns_initial_values_alone(functions):
+    outer = rulec.load("sgd").outer("reptile")
+    with pytest.raises(RuleError, match="starts-alone"):
+        READERS["reptile"](
+            replace(outer, meta=(*outer.meta, Call("sgd.lr", (), {}, outer.span))), Settings(1.0, 5, None)
+        )

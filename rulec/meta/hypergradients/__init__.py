@@ -9,6 +9,7 @@ from rulec.meta.hypergradients import (
     first_order,
     forward,
     implicit,
+    reptile,
     truncated,
     unroll,
 )
@@ -28,6 +29,7 @@ READERS: dict[str, Reader] = {
     "finite_difference": finite_difference.read,
     "es": evolution.read_es,
     "pes": evolution.read_pes,
+    "reptile": reptile.read,
     "cma": cma.read,
 }
 
