@@ -40,7 +40,8 @@ def _error(*given, **settings):
 
 @pytest.mark.parametrize("name", sorted(shipped_outers().outers))
 def test_every_shipped_outer_can_be_run(name, backprop, functions):
-    rule = rulec.load("sgd") if name == "maml" else backprop
+    inner = backprop.outer(name).inner.name
+    rule = backprop if inner == "rule" else rulec.load(inner)
     result = meta_train(_compiled(rule), functions, name, steps=2, batch=16, inner_steps=2, episodes=2)
     assert result.outer == name
     assert all(torch.isfinite(value).all() for value in result.genome.values())
@@ -121,7 +122,8 @@ def _changed(backprop, **parts):
         ({"optimizer": {"settings": {"beta2": 1.0}}}, "not-below-one"),
         ({"optimizer": {"arguments": (0.1,)}}, "unexpected-argument"),
         ({"through": {"settings": {"k": 3}}}, "unknown-setting"),
-        ({"through": {"name": "implicit", "arguments": ("cg",)}}, "not-available-yet"),
+        ({"through": {"name": "evograd"}}, "not-available-yet"),
+        ({"through": {"name": "implicit", "arguments": ("lu",)}}, "unknown-solver"),
         ({"through": {"name": "first_order"}, "checkpoint": True}, "checkpoint-misplaced"),
         ({"through": {"name": "cma"}}, "unknown-optimizer"),
         ({"inner": {"settings": {"rate": 1.0}}}, "unknown-meta-parameter"),
