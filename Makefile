@@ -7,6 +7,7 @@ STAMP := $(VENV)/.rulec-installed
 RULEC := $(BIN)/rulec
 DEMO := runs/demo
 TESTS ?= tests
+JOBS ?= auto
 BENCH ?=
 
 export MPLBACKEND ?= Agg
@@ -39,8 +40,8 @@ demo: setup  ## check, compile and draw a rule, meta-learn its genome on digits,
 	@echo
 	@echo "The picture: $(DEMO)/eval/accuracy.png   the table: $(DEMO)/eval/accuracy.md   the genome: $(DEMO)/digits/genome.safetensors"
 
-test: setup  ## run the tests that take seconds (TESTS=tests/tasks for some of them)
-	$(BIN)/python -m pytest -q $(TESTS)
+test: setup  ## run the tests that take seconds (TESTS=tests/tasks for some of them, JOBS=4 for so many processes)
+	$(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist worksteal $(TESTS)
 
 lint: setup  ## style, and imports that point only down
 	$(BIN)/ruff check .

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,8 +15,18 @@ settings.register_profile("rulec", deadline=None, derandomize=bool(os.environ.ge
 settings.load_profile("rulec")
 
 
+# Graphs are kept for tests that share them: Python would walk through all of them again and again, looking for garbage.
+gc.set_threshold(50_000, 20, 20)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the expected texts instead of comparing")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +35,12 @@ def _same_numbers_every_time() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _without_waiting_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _without_waiting_for_a_compiler() -> Iterator[None]:
     """Let `auto` do without generated kernels, which have tests of their own: compiling one takes seconds."""
-    monkeypatch.setenv("RULEC_CXX", "none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RULEC_CXX", "none")
+        yield
 
 
 @pytest.fixture

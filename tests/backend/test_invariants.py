@@ -12,6 +12,7 @@ from rulec.backend.modules import arguments, graph_module
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand.networks import RULES, compiled_on, gentle
 from tests.rules.by_hand.step import disturbed
+from tests.shipped import load
 
 NETS = ("dense", "conv", "residual")
 
@@ -31,7 +32,7 @@ def given(compiled: CompiledRule) -> list[Tensor]:
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("name", [name for name in RULES if name != "sanger"])
 def test_both_parts_together_are_the_step(name: str, net: str):
-    compiled = compiled_on(rulec.load(name), net, loss="mse", population=2)
+    compiled = compiled_on(load(name), net, loss="mse", population=2)
     every = given(compiled)
     split, entries = hoisted(compiled.lowered), len(compiled.lowered.genome)
     expected = graph_module(compiled.lowered)(*every)
@@ -45,7 +46,7 @@ def test_both_parts_together_are_the_step(name: str, net: str):
 @pytest.mark.parametrize("name", [name for name in RULES if name != "sanger"])
 def test_nothing_of_state_data_time_or_noise_is_taken_out(name: str, net: str):
     """It cannot be: these are no arguments of the first part. And all that could be taken out is."""
-    lowered = compiled_on(rulec.load(name), net, loss="mse").lowered
+    lowered = compiled_on(load(name), net, loss="mse").lowered
     split = hoisted(lowered)
     places = [n.name for n in lowered.graph.find_nodes(op="placeholder")]
     assert [n.name for n in split.before.graph.find_nodes(op="placeholder")] == places[: len(lowered.genome)]
@@ -58,7 +59,7 @@ def test_nothing_of_state_data_time_or_noise_is_taken_out(name: str, net: str):
 
 
 def test_each_invariant_knows_what_it_depends_on():
-    compiled = rulec.load("blur").compile("5-4-2")
+    compiled = load("blur").compile("5-4-2")
     split = hoisted(compiled.lowered)
     entries = set(compiled.genome_spec)
     assert len(split.reads) == len(split.step.graph.find_nodes(op="placeholder")) - (

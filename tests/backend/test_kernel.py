@@ -23,7 +23,7 @@ from rulec.backend.kernel.views import View, coalesced, dense
 from rulec.backend.rewrites import rewritten
 from rulec.source import RuleError
 from tests.backend.test_planned import draws, program, step
-from tests.rules.by_hand.networks import RULES, compiled_on
+from tests.rules.by_hand.networks import RULES, compiled_on, few_rounds
 from tests.runtime.test_unroll import Case, assert_same
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
@@ -196,7 +196,7 @@ MODES = ("unroll", "lesson")
 @pytest.mark.parametrize("name", SOME)
 def test_like_a_loop_under_autograd(name: str):
     axes = {"population": 2, "tasks": 3, "replicas": 2}
-    assert_same(Case(compiled_on(rulec.load(name), "dense", loss="mse", backend="kernel", **axes)), MODES)
+    assert_same(Case(compiled_on(few_rounds(name), "dense", loss="mse", backend="kernel", **axes)), MODES)
 
 
 @pytest.mark.experiment

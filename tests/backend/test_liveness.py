@@ -10,6 +10,7 @@ from rulec.backend.liveness import carried_states, restricted, unread_states
 from rulec.backend.modules import graph_module
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand.networks import RULES, compiled_on
+from tests.shipped import load
 
 
 def carried(compiled: CompiledRule) -> set[str]:
@@ -21,21 +22,21 @@ def unread(compiled: CompiledRule) -> dict[str, tuple[str, ...]]:
 
 
 def test_nothing_goes_back_into_the_input_layer_of_blur():
-    compiled = rulec.load("blur").compile("5-4-3-2")
+    compiled = load("blur").compile("5-4-3-2")
     every = {f"{name}.c{k}" for name in "wv" for k in (1, 2, 3)} | {"b.hidden1", "b.hidden2", "b.output"}
     assert carried(compiled) == every - {"v.c1"}
     assert unread(compiled) == {"v.c1": ("v.c1",)}
 
 
 def test_backprop_carries_everything():
-    compiled = rulec.load("backprop").compile("5-4-2")
+    compiled = load("backprop").compile("5-4-2")
     assert carried(compiled) == {"w.c1", "w.c2", "b.hidden1", "b.output"}
     assert unread(compiled) == {}
 
 
 def test_feedback_that_is_never_set_is_no_state_of_the_step():
     """Only the feedback synapses above the first layer are read, and only they are arguments of the step that is left."""
-    compiled = rulec.load("feedback_alignment").compile("5-4-2")
+    compiled = load("feedback_alignment").compile("5-4-2")
     names = carried(compiled)
     left = restricted(compiled.lowered, names, names)
     feedback = {name for name in compiled.init_state() if name.split(".")[0] not in ("w", "b", "t", "seed")}
@@ -70,7 +71,7 @@ update i -> j
 @pytest.mark.parametrize("name", RULES)
 def test_the_carried_states_are_those_of_the_whole_step(name: str):
     """The step without the others gives what the whole step gives, and so does the prediction afterwards."""
-    compiled = compiled_on(rulec.load(name), "dense", loss="mse")
+    compiled = compiled_on(load(name), "dense", loss="mse")
     names = carried(compiled)
     left = restricted(compiled.lowered, names)
     genome, state = compiled.init_genome(1), compiled.init_state(2, batch=5)
@@ -91,7 +92,7 @@ def test_the_carried_states_are_those_of_the_whole_step(name: str):
 
 
 def test_arguments_that_nothing_reads_are_gone_unless_they_are_named():
-    compiled = rulec.load("blur").compile("5-4-2")
+    compiled = load("blur").compile("5-4-2")
     lowered = compiled.lowered_prediction
     assert {slot.name for slot in restricted(lowered, ("prediction",)).state} < {slot.name for slot in lowered.state}
     assert "v.c1" in {slot.name for slot in restricted(lowered, ("prediction",), ("v.c1",)).state}

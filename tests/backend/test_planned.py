@@ -68,7 +68,7 @@ def traced(function: Callable[..., list[Tensor]]) -> fx.GraphModule:
     return make_fx(function, tracing_mode="fake")(*draws(0))
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(step, min_size=1, max_size=14), st.lists(st.integers(0, 20), min_size=1, max_size=4))
 def test_planned_is_the_same_and_leaves_earlier_results_alone(steps: list[tuple[int, int, int]], results: list[int]):
     function = program(steps, results)
@@ -86,7 +86,7 @@ def test_planned_is_the_same_and_leaves_earlier_results_alone(steps: list[tuple[
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(step, min_size=1, max_size=14))
 def test_arguments_are_never_written_to(steps: list[tuple[int, int, int]]):
     given_, pool = draws(5), Pool()

@@ -40,7 +40,7 @@ def assert_close(one: Tensor | None, other: Tensor | None) -> None:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     st.lists(step, min_size=1, max_size=10),
     st.lists(st.integers(0, 12), min_size=1, max_size=3),

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import rulec
 from rulec.backend.cost import step_arguments, step_cost
 from rulec.backend.counting import Call, Cost
 from rulec.backend.modules import graph_module
@@ -20,7 +19,8 @@ from rulec.backend.planned import Pool, planned, planned_bytes
 from rulec.backend.roofline import Machine, bound, measured, unfused_bound
 from rulec.backend.stages import Setting, Stage, Unrolled, graph_cost_of, stages
 from rulec.runtime.compiled import CompiledRule
-from tests.rules.by_hand.networks import RULES, compiled_on
+from tests.rules.by_hand.networks import RULES, compiled_on, few_rounds
+from tests.shipped import load
 
 
 def setting_of(compiled: CompiledRule, batch: int = 64) -> Setting:
@@ -40,7 +40,7 @@ def test_hebb_by_hand():
     As written, `w x` and `x y` are made for each sample and synapse (24 each), summed (24 each), and there is no product. In
     contractions each is a product of 24 multiply-adds. For later predictions only w is needed: x y, lr / 3, times that, plus w.
     """
-    found = stages_of(rulec.load("hebb").compile("4-2"), batch=3)
+    found = stages_of(load("hebb").compile("4-2"), batch=3)
     assert found["as written"].products == 0
     assert found["contractions"].products == 2 * 24 + 2 * 24
     assert found["as written"].elementwise - found["contractions"].elementwise >= 2 * (24 + 24) - 4 * 8
@@ -54,7 +54,7 @@ def test_hebb_by_hand():
 
 def test_the_reverse_by_hand():
     """`w += lr (x y)` with y = x w: to lr one inner product over w, and to w the two products of x y and x w turned round."""
-    found = stages_of(rulec.load("hebb").compile("4-2", options={"teach": "no"}), batch=3)
+    found = stages_of(load("hebb").compile("4-2", options={"teach": "no"}), batch=3)
     step, back, both = (found[name] for name in ("what is the same in every step taken out", "its reverse", "both"))
     assert (step.products, back.products) == (2 * 24 + 2 * 24, 2 * 24 + 2 * 24)
     assert both.products == step.products + back.products
@@ -71,7 +71,7 @@ def test_the_bounds_by_hand():
 
 
 def test_arguments_that_come_back_as_results_are_not_written():
-    compiled = rulec.load("feedback_alignment").compile("6-5-4")
+    compiled = load("feedback_alignment").compile("6-5-4")
     cost = step_cost(compiled.lowered, compiled.network, {}, compiled.dtype, 1)
     feedback = 4 * (6 * 5 + 5 * 4)
     assert "v.c1" in compiled.lowered.outputs
@@ -85,7 +85,7 @@ def test_the_machine_is_measured():
 
 
 def test_a_prediction_that_cannot_be_had_says_so():
-    compiled = rulec.load("backprop").compile("1x6x6-conv(2)-3")
+    compiled = load("backprop").compile("1x6x6-conv(2)-3")
     found = stages_of(compiled, 4)
     assert found["as written"].costs == () and "cannot be computed on the convolution" in found["as written"].problem
     assert found["contractions"].costs
@@ -103,7 +103,7 @@ def test_no_pass_makes_a_step_dearer(name: str, net: str):
 
     Where sums become products, means and signs may come apart from them.
     """
-    found = list(stages_of(compiled_on(rulec.load(name), net)).values())
+    found = list(stages_of(compiled_on(few_rounds(name), net)).values())
     steps = [stage for stage in found[:-3] if stage.costs]
     for before, after in itertools.pairwise(steps):
         if after.name == "contractions":
@@ -147,7 +147,7 @@ class Held(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", ["hebb", "backprop", "blur", "adam", "predictive_coding"])
 def test_the_peak_is_that_of_a_real_run(name: str):
-    compiled = rulec.load(name).compile("20-12-5")
+    compiled = load(name).compile("20-12-5")
     likes = step_arguments(compiled.lowered, compiled.network, {}, compiled.dtype, 7)
     given = [torch.rand(x.shape) for x in likes]
     with Held(given) as held, torch.no_grad():
@@ -159,7 +159,7 @@ def test_the_peak_is_that_of_a_real_run(name: str):
 @pytest.mark.parametrize("name", RULES)
 def test_planned_memory_is_about_the_most_that_is_held(name: str):
     """A plan cannot place everything perfectly, but writes in place, which a count of what is alive does not know."""
-    compiled = rulec.load(name).compile("200-30-10")
+    compiled = few_rounds(name).compile("200-30-10")
     unrolled = Unrolled(compiled.optimised, setting_of(compiled))
     reverse = unrolled.reverse()
     for graph in (reverse.forward, reverse.backward):
@@ -169,7 +169,7 @@ def test_planned_memory_is_about_the_most_that_is_held(name: str):
 
 
 def test_planned_bytes_are_what_a_call_takes():
-    compiled = rulec.load("blur").compile("20-12-5")
+    compiled = load("blur").compile("20-12-5")
     graph = Unrolled(compiled.optimised, setting_of(compiled, 7)).reverse().forward
     pool, given = Pool(), [torch.rand(n.meta["val"].shape) for n in graph.graph.find_nodes(op="placeholder")]
     planned(graph, pool)(*given)

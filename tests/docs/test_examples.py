@@ -135,7 +135,9 @@ def test_available_hypergradients_are_told_from_the_others():
     section = text[text.index("## Outer steps") : text.index("## Laws")]
     first_column = " ".join(re.findall(r"^\|(.*?)\|", section, re.MULTILINE))
     available = set(re.findall(r"`(\w+)", first_column))
-    waiting = set(re.findall(r"`(\w+)`", re.search(r"\n\n(`evograd`.*?) (?:is|are)\sunderstood", section, re.DOTALL)[1]))
+    waiting = set(
+        re.findall(r"`(\w+)`", re.search(r"\n\n(`evograd`.*?) (?:is|are)\sunderstood", section, re.DOTALL)[1])
+    )
     assert available == set(READERS)
     assert waiting == set(HYPERGRADIENTS) - set(READERS)
 

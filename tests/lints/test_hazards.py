@@ -164,16 +164,24 @@ def check(case: tuple[Op, Leaves], order: int) -> None:
     assert is_finite(case, order)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=400)
 @given(expressions())
 def test_what_is_not_named_is_finite(case: tuple[Op, Leaves]):
     check(case, order=1)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=200)
 @given(expressions())
 def test_so_are_second_derivatives(case: tuple[Op, Leaves]):
     check(case, order=2)
+
+
+@pytest.mark.experiment
+@pytest.mark.parametrize("order", [1, 2])
+@settings(max_examples=5000)
+@given(case=expressions())
+def test_many_more_are_finite(case: tuple[Op, Leaves], order: int):
+    check(case, order)
 
 
 @pytest.mark.parametrize("case", FOUND.values(), ids=FOUND)

@@ -143,7 +143,7 @@ update i -> j
 """
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=blocks(), last=st.sampled_from(["prediction[j] = x[j]", "prediction[j] = a[j,0]", "x[j] = target[j]"]))
 def test_a_leak_is_found_where_the_compiled_prediction_has_one(body: str, last: str):
     text = RULE.format(blocks=body, last=last)

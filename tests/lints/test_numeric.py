@@ -91,8 +91,8 @@ def test_what_is_offered_mends_the_rule(path: Path):
 
 def test_lints_are_fast():
     variants = built(read(shipped_rules() / "blur.rule"), shipped_rules())
-    start = time.perf_counter()
+    start = time.process_time()
     for one in variants:
         for lint in LINTS:
             assert not list(lint.find(one))
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

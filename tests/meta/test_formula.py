@@ -18,6 +18,7 @@ from rulec.meta.pruning import Criterion, Judge, Number, numbers, prune
 from rulec.source import RuleError
 from rulec.tasks.registry import task_from
 from tests.meta.conftest import MANY
+from tests.shipped import load
 
 TEXT = """rule noisy "backprop, and what does not matter"
 
@@ -162,7 +163,7 @@ def test_components_that_no_prediction_depends_on_are_not_set(parts):
     rule, _, genome, _ = parts
     text = learned_rule(rule, genome | {"mix": torch.tensor([0.0, 1.0])})
     assert "z[j,1]" in text and "z[j,0] = 0" in text  # read by the derivative of the activation
-    blur = rulec.load("blur")
+    blur = load("blur")
     genome = blur.compile("4-2").init_genome()
     genome |= {"forward_mix": torch.tensor([[1.0, 0.0], [0.0, 0.0]]), "backward_mix": torch.zeros(2, 2)}
     text = learned_rule(blur, genome)
@@ -194,7 +195,7 @@ def test_the_command(saved: Path, file: str, capsys: pytest.CaptureFixture[str])
     assert "What was learned" in printed and "held out" in printed and str(out / "learned.rule") in printed
     source, findings = check_file(out / "learned.rule")
     assert source.text and not findings.errors
-    assert rulec.load(out / "learned.rule").name == "learned"
+    assert load(out / "learned.rule").name == "learned"
     assert "\\begin{align*}" in (out / "learned.tex").read_text()
     assert (out / "terms.csv").read_text().startswith("number,learned,kept,effect\n")
 

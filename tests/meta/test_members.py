@@ -25,9 +25,10 @@ def test_training_together_is_training_alone(many, functions):
     start = together.init_genome(7)
     start["lr"] = torch.tensor([0.05, 0.2, 0.6], dtype=torch.float64)
     crowd = meta_train(together, functions, start=start, **settings)
+    alone = many.compile("2-5-1(tanh)", population=1, loss="mse", dtype="float64")
     for member in range(3):
         lonely = meta_train(
-            many.compile("2-5-1(tanh)", population=1, loss="mse", dtype="float64"),
+            alone,
             functions,
             start=_picked(start, member),
             **settings,

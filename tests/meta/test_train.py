@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import cache
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from rulec.meta.evaluate import evaluate
 from rulec.meta.hypergradients import unroll
 from rulec.meta.train import meta_train
 from rulec.source import RuleError
+from tests.shipped import load
 
 SMALL = {"inner_steps": 3, "batch": 16, "episodes": 2, "lr": 0.05}
 
@@ -213,8 +215,10 @@ def _wait_for(process, step):
     raise AssertionError(process.stderr.read())
 
 
-def _compiled(backprop):
-    return backprop.compile("2-6-1(tanh)", loss="mse", population=2)
+@cache
+def _compiled():
+    """Compile a rule whose graphs are traced once for all that train it."""
+    return load("backprop").compile("2-6-1(tanh)", loss="mse", population=2)
 
 
 def test_a_killed_run_is_resumed_bit_for_bit(backprop, functions, tmp_path):
@@ -225,8 +229,8 @@ def test_a_killed_run_is_resumed_bit_for_bit(backprop, functions, tmp_path):
     left = int(checkpoints_in(tmp_path)[-1].stem.rpartition("-")[2])
     assert left >= 28 and left % 7 == 0
     given = {"steps": left + 9, "inner_steps": 3, "batch": 16, "episodes": 2, "lr": 0.05}
-    resumed = meta_train(_compiled(backprop), functions, out=tmp_path, resume=True, **given)
-    whole = meta_train(_compiled(backprop), functions, **given)
+    resumed = meta_train(_compiled(), functions, out=tmp_path, resume=True, **given)
+    whole = meta_train(_compiled(), functions, **given)
     _same(whole, resumed)
 
 
@@ -248,16 +252,16 @@ def test_an_interrupted_run_says_so_and_can_go_on(backprop, functions, tmp_path)
             os.kill(os.getpid(), signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
-    cut = meta_train(_compiled(backprop), functions, steps=12, out=tmp_path, progress=press, log_every=1, **SMALL)
+    cut = meta_train(_compiled(), functions, steps=12, out=tmp_path, progress=press, log_every=1, **SMALL)
     assert (cut.interrupted, cut.steps) == (True, 6)
     assert signal.getsignal(signal.SIGINT) is handler
-    resumed = meta_train(_compiled(backprop), functions, steps=12, out=tmp_path, resume=True, **SMALL)
+    resumed = meta_train(_compiled(), functions, steps=12, out=tmp_path, resume=True, **SMALL)
     assert not resumed.interrupted
-    _same(meta_train(_compiled(backprop), functions, steps=12, **SMALL), resumed)
+    _same(meta_train(_compiled(), functions, steps=12, **SMALL), resumed)
 
 
 def test_the_history_file_has_a_line_per_meta_step(backprop, functions, tmp_path):
-    result = meta_train(_compiled(backprop), functions, steps=6, out=tmp_path, held_out_every=3, **SMALL)
+    result = meta_train(_compiled(), functions, steps=6, out=tmp_path, held_out_every=3, **SMALL)
     records = [json.loads(line) for line in result.paths["history"].read_text().splitlines()]
     assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6]
     assert [k for k, r in enumerate(records) if "held_out_accuracy" in r] == [2, 5]
@@ -274,7 +278,7 @@ def _error(*given, **settings):
 
 
 def test_another_run_is_not_resumed_and_everything_that_differs_is_named(backprop, functions, tmp_path):
-    meta_train(_compiled(backprop), functions, steps=2, out=tmp_path, **SMALL)
+    meta_train(_compiled(), functions, steps=2, out=tmp_path, **SMALL)
     other = backprop.compile("2-7-1(tanh)", loss="mse", population=2)
     error = _error(other, functions, steps=4, out=tmp_path, resume=True, **{**SMALL, "batch": 8}, seed=5)
     assert [d.id for d in error.diagnostics] == ["other-run"]
@@ -285,7 +289,7 @@ def test_another_run_is_not_resumed_and_everything_that_differs_is_named(backpro
 
 
 def test_another_rule_is_not_resumed(backprop, functions, tmp_path):
-    meta_train(_compiled(backprop), functions, steps=1, out=tmp_path, **SMALL)
+    meta_train(_compiled(), functions, steps=1, out=tmp_path, **SMALL)
     text = backprop.text.replace("lr : positive = 0.1", "lr : positive = 0.2")
     error = _error(
         rulec.parse(text).compile("2-6-1(tanh)", loss="mse", population=2),
@@ -302,7 +306,7 @@ def test_another_rule_is_not_resumed(backprop, functions, tmp_path):
     "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"no checkpoint at all"]
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_still_works(backprop, functions, tmp_path, damage):
-    compiled = _compiled(backprop)
+    compiled = _compiled()
     meta_train(compiled, functions, steps=4, out=tmp_path, save_every=2, **SMALL)
     last = checkpoints_in(tmp_path)[-1]
     last.write_bytes(damage(last.read_bytes()))
@@ -317,7 +321,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_still_works(backprop, 
 
 
 def test_folders_are_used_for_one_run(backprop, functions, tmp_path):
-    compiled = _compiled(backprop)
+    compiled = _compiled()
     assert _error(compiled, functions, steps=1, out=tmp_path, resume=True, **SMALL).diagnostics[0].id == "no-checkpoint"
     assert _error(compiled, functions, steps=1, resume=True, **SMALL).diagnostics[0].id == "no-folder"
     meta_train(compiled, functions, steps=1, out=tmp_path, **SMALL)
@@ -331,6 +335,6 @@ def test_folders_are_used_for_one_run(backprop, functions, tmp_path):
 
 def test_tensorboard_says_how_to_install_it_where_it_is_missing(backprop, functions, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    error = _error(_compiled(backprop), functions, steps=1, out=tmp_path, tensorboard=True, **SMALL)
+    error = _error(_compiled(), functions, steps=1, out=tmp_path, tensorboard=True, **SMALL)
     assert error.diagnostics[0].id == "tensorboard-missing"
     assert not list(tmp_path.iterdir()), "found out before any work is done"

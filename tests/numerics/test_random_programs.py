@@ -120,7 +120,7 @@ def run_all(text: str, network: str, loss: str) -> tuple[dict[str, np.ndarray], 
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=rules(), loss=st.sampled_from(["mse", "cross_entropy"]))
 def test_interpreter_and_graph_agree(network: str, text: str, loss: str) -> None:
     if "batchnorm" in network and "diff(loss, x[j])" in text:
@@ -136,7 +136,7 @@ def test_interpreter_and_graph_agree(network: str, text: str, loss: str) -> None
 
 
 @pytest.mark.parametrize("network", ["3-4-2:tanh", "1x4x4-conv(2,kernel=2,padding=1)-avgpool-2:tanh"])
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=rules())
 def test_each_pass_keeps_what_a_step_computes(network: str, text: str) -> None:
     step = rulec.parse(text).compile(network, loss="mse", dtype="float64")

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rulec import Rule, load
+from rulec import Rule
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand.blur import Choices, Square, square, step
 from tests.rules.by_hand.chain import ACTIVATIONS
 from tests.rules.by_hand.step import apart
+from tests.shipped import load
 
 SIZES, SPECIES, REPLICAS, BATCH, STEPS = (4, 5, 3, 2), 2, 3, 6, 10
 CLOSE = 1e-10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rulec import load
 from tests.rules.by_hand.step import difference
 from tests.rules.by_hand.table import CASES, CHAINS, Case
+from tests.shipped import load
 
 PAIRS = [pytest.param(case, chain, id=f"{case.id}-{chain}") for case in CASES for chain in case.chains]
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rulec import RuleError, load, parse
+from rulec import RuleError, parse
 from rulec.oracle.interpreter import interpret
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand.networks import NETS, RULES, choices, compiled_on, gentle
 from tests.rules.by_hand.step import Tensors, apart, disturbed, noise_of, random_batches
+from tests.shipped import load
 
 CLOSE, STEPS = 1e-10, 3
 
@@ -127,9 +128,9 @@ INDUCTOR = [
     ("blur", "dense", {}),
     ("adam", "residual-dense", {}),
     ("node_perturbation", "dense", {}),
+    ("backprop", "conv", {}),
 ]
 INDUCTOR_SLOW = [
-    ("backprop", "conv", {}),
     ("blur", "residual", {"oja": "weight", "saturate": "yes"}),
     ("forward_forward", "conv", {}),
     ("predictive_coding", "dense", {}),
@@ -140,7 +141,8 @@ INDUCTOR_SLOW = [
 @pytest.mark.inductor
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("name", "net", "options"), [*INDUCTOR, *(pytest.param(*case, marks=pytest.mark.slow) for case in INDUCTOR_SLOW)]
+    ("name", "net", "options"),
+    [*INDUCTOR, *(pytest.param(*case, marks=pytest.mark.experiment) for case in INDUCTOR_SLOW)],
 )
 def test_inductor(name: str, net: str, options: Mapping[str, Any]) -> None:
     """With a population, in float64: fusing may reorder sums, nothing else."""

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rulec import RuleError, load
+from rulec import RuleError
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand.chain import LOSSES, Chain, conv_chain, dense_chain, max_chain, spread
 from tests.rules.by_hand.modules import MODULES, biases, made, norms, weights
 from tests.rules.by_hand.step import Tensors, apart, disturbed, random_batches
+from tests.shipped import load
 
 RULES = {"backprop": ("lr", 1.0), "blur_backprop": ("synapse_gain", -1.0)}  # the entry that is the rate, and its sign
 RATE, CLOSE = 0.05, 1e-12

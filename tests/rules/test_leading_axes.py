@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rulec import load
 from rulec.backend.modules import arguments, graph_module
+from rulec.runtime.arguments import input_of, target_of
 from rulec.runtime.compiled import CompiledRule, Output
 from tests.rules.by_hand.networks import NETS, NOISY, RULES, compiled_on, gentle
 from tests.rules.by_hand.step import Tensors, apart, disturbed, noise_of
+from tests.shipped import load
 
 AXES = {"population": 2, "tasks": 3, "replicas": 2}
 CASES = [
@@ -28,7 +29,7 @@ def stepped_with(
 ) -> tuple[Tensors, Output]:
     """Take a step with given noise: what single steps would draw for themselves differs from that of many."""
     t = state["t"] + 1
-    data = compiled._input(x), compiled._target(y), t.to(compiled.dtype)
+    data = input_of(compiled, x), target_of(compiled, y), t.to(compiled.dtype)
     results = graph_module(compiled.lowered)(*arguments(compiled.lowered, genome, state, *data, noise))
     new = dict(zip(compiled.lowered.outputs[:-2], results[:-2], strict=True))
     return new | {"t": t, "seed": state["seed"]}, Output(results[-2], results[-1])

@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from rulec import load
+from tests.shipped import load
 
 NET = "64-32-10 : tanh"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rulec import Rule, load, parse
+from rulec import Rule, parse
 from tests.rules.by_hand.blur import Choices
 from tests.rules.by_hand.step import difference
 from tests.rules.by_hand.table import CASES, CHAINS, DENSE
 from tests.rules.test_blur import assert_published, compiled_with
+from tests.shipped import load
 
 STEPS = {case.rule: case.step for case in reversed(CASES)}  # the default options come first
 

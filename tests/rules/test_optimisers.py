@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rulec import load
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand.chain import LOSSES
 from tests.rules.by_hand.modules import MODULES, biases, made, norms, weights
 from tests.rules.by_hand.step import Tensors, apart, random_batches
+from tests.shipped import load
 
 STEPS = 5
 NAMES = (

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rulec import Rule, load, parse
+from rulec import Rule, parse
 from rulec.runtime.compiled import CompiledRule
 from tests.rules.by_hand import feedback, settling
 from tests.rules.by_hand.chain import LOSSES, Chain, dense_chain
 from tests.rules.by_hand.step import Task, Tensors, apart, disturbed, random_batches
+from tests.shipped import load
 
 
 def flat(state: Tensors, names: list[str]) -> Tensor:

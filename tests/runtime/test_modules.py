@@ -12,6 +12,7 @@ from torch.nn import functional
 import rulec
 from rulec.runtime.compiled import CompiledRule
 from rulec.runtime.modules import module_from_state, state_from_module
+from tests.shipped import load
 
 CLOSE = 1e-10
 WITHOUT_BIASES = """
@@ -75,7 +76,7 @@ def made(name: str, seed: int = 0) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 def compiled(rule: str, module: nn.Module, shape: tuple[int, ...], **settings: object) -> CompiledRule:
-    parsed = rulec.parse(rule) if "\n" in rule else rulec.load(rule)
+    parsed = rulec.parse(rule) if "\n" in rule else load(rule)
     return parsed.compile(module, input_shape=shape, **{"dtype": "float64", **settings})
 
 

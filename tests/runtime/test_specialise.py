@@ -14,7 +14,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from rulec import RuleError, load, parse
+from rulec import RuleError, parse
 from rulec.cli.main import run
 from rulec.ir.passes import optimise
 from rulec.ir.rule_text import render_rule
@@ -28,6 +28,7 @@ from tests.numerics.test_random_programs import rules
 from tests.rules.by_hand.networks import NETS, RULES, choices, compiled_on
 from tests.rules.by_hand.step import Tensors, apart, disturbed, random_batches
 from tests.rules.test_evaluators import interpreted
+from tests.shipped import load
 
 CLOSE = 1e-12
 
@@ -291,7 +292,7 @@ def test_the_text_of_a_rule_before_it_is_taken_apart() -> None:
 
 
 @pytest.mark.parametrize("network", ["4-5-3:tanh", "2x5x5-conv(3)-avgpool-conv(2,stride=2)-3:tanh"])
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=rules(), seed=st.integers(0, 99))
 def test_random_rules_folded_and_written(network: str, text: str, seed: int) -> None:
     full = parse(text).compile(network, loss="mse", dtype="float64")

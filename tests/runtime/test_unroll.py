@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor
 
-import rulec
 from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.source import RuleError
-from tests.rules.by_hand.networks import RULES, compiled_on, gentle
+from tests.rules.by_hand.networks import RULES, compiled_on, few_rounds, gentle
 from tests.rules.by_hand.step import disturbed
+from tests.shipped import load
 
 STEPS = 4
 MODES = ("unroll", "least", "little", "lesson")
@@ -76,25 +79,42 @@ AXES = ({}, {"population": 2, "tasks": 3, "replicas": 2})
 @pytest.mark.parametrize("axes", AXES, ids=["one", "all axes"])
 @pytest.mark.parametrize("name", RULES)
 def test_like_a_loop_under_autograd(name: str, axes: dict[str, int]):
-    assert_same(Case(compiled_on(rulec.load(name), "dense", loss="mse", **axes)))
+    assert_same(Case(compiled_on(few_rounds(name), "dense", loss="mse", **axes)))
+
+
+@pytest.mark.experiment
+@pytest.mark.parametrize("name", ["predictive_coding", "equilibrium_propagation"])
+def test_like_a_loop_under_autograd_in_every_round(name: str):
+    assert_same(Case(compiled_on(load(name), "dense", loss="mse")))
 
 
 @pytest.mark.parametrize("name", ["blur", "backprop", "adam", "equilibrium_propagation", "node_perturbation"])
 @pytest.mark.parametrize("net", ["conv", "residual"])
 def test_like_a_loop_on_other_networks(name: str, net: str):
-    assert_same(Case(compiled_on(rulec.load(name), net, loss="mse"), steps=3), ("unroll", "lesson"))
+    assert_same(Case(compiled_on(few_rounds(name, 2), net, loss="mse"), steps=3), ("unroll", "lesson"))
 
 
 def test_data_of_their_own_for_tasks_and_replicas():
-    compiled = rulec.load("blur").compile("3-4-2", population=2, tasks=2, replicas=3, loss="mse", dtype="float64")
+    compiled = load("blur").compile("3-4-2", population=2, tasks=2, replicas=3, loss="mse", dtype="float64")
     case = Case(compiled)
     case.x = torch.randn(STEPS, 1, 2, 1, 5, 3, dtype=torch.float64)
     case.y = torch.randn(STEPS, 1, 2, 3, 5, 2, dtype=torch.float64)
     assert_same(case)
 
 
+@cache
+def blur() -> CompiledRule:
+    return load("blur").compile("3-4-2", loss="mse", dtype="float64")
+
+
 def small(steps: int = STEPS) -> Case:
-    return Case(rulec.load("blur").compile("3-4-2", loss="mse", dtype="float64"), steps)
+    """A case whose graphs are traced once for all that use it."""
+    return Case(blur(), steps)
+
+
+def untouched(steps: int = STEPS) -> Case:
+    """A case that shares no graphs."""
+    return Case(replace(blur()), steps)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 17])
@@ -131,7 +151,7 @@ def test_states_that_no_prediction_reads_can_be_left_out():
 
 
 def test_without_gradients_nothing_is_kept():
-    case = small()
+    case = untouched()
     with torch.no_grad():
         case.compiled.lesson(case.genome, case.state, case.x, case.y, case.query)
     (engine,) = case.compiled._engines.values()
@@ -139,7 +159,7 @@ def test_without_gradients_nothing_is_kept():
 
 
 def test_a_result_that_nobody_differentiates_gives_its_memory_back():
-    case = small()
+    case = untouched()
     prediction = case.prediction("lesson", *case.leaves())
     (engine,) = case.compiled._engines.values()
     assert engine.pool.lent
@@ -157,7 +177,7 @@ def test_a_second_gradient_is_refused():
 
 
 def test_compiling_does_not_depend_on_the_number_of_steps():
-    case = small(2)
+    case = untouched(2)
     case.gradient("lesson")
     longer = small(9)
     longer.compiled = case.compiled
@@ -181,7 +201,7 @@ def test_a_memory_that_is_none_is_refused(memory: object):
 
 def test_kernels_are_for_the_processor():
     with pytest.raises(RuleError, match="kernel-on-gpu"):
-        rulec.load("blur").compile("3-4-2", backend="kernel", device="cuda")
+        load("blur").compile("3-4-2", backend="kernel", device="cuda")
 
 
 def test_batches_may_lie_in_memory_as_they_like():

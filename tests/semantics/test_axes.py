@@ -100,7 +100,7 @@ def typed(body: str) -> tuple[t.Rule | None, list[Diagnostic]]:
     return rule, found.errors
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(expressions)
 def test_axes_are_those_of_the_parts(made: Made):
     rule, errors = typed(f"  y = {made.text}\n  w[i,j] = 0 * sum[n](mean[k,l](y + c[i,k,l] + x[j]))\n")
@@ -114,7 +114,7 @@ def test_axes_are_those_of_the_parts(made: Made):
 TARGETS = {"w[i,j]": "ij", "b[j]": "j", "u[i,j,k]": "ijk", "u[i,j,0]": "ij", "v[j,i,l]": "ijl"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(expressions, st.sampled_from(sorted(TARGETS)), st.sampled_from(("=", "+=", "-=", "*=")))
 def test_what_is_left_over_is_told_and_the_help_mends_it(made: Made, target: str, sign: str):
     body = f"  {target} {sign} {made.text}\n"

@@ -50,12 +50,12 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated())
 def test_every_mutation_of_a_shipped_rule_is_told_or_fine(text: str):
-    began = time.perf_counter()
+    began = time.process_time()
     found = check_source(Source("mutated.rule", text), shipped_rules())
-    assert time.perf_counter() - began < MOST_SECONDS
+    assert time.process_time() - began < MOST_SECONDS
     for diagnostic in found.sorted():
         assert diagnostic.message
         assert diagnostic.help

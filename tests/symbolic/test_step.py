@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import rulec
 from rulec.ir.build import build
 from rulec.oracle.arrays import CURVATURES, POINTWISE, SLOPES
 from rulec.oracle.interpreter import interpret
@@ -15,6 +14,7 @@ from rulec.symbolic.fields import Exact, Floats
 from rulec.symbolic.inputs import PARAMETERS, draw, random_inputs, symbolic_inputs
 from rulec.symbolic.networks import PROVING, proving_networks
 from rulec.symbolic.step import Inputs, Step
+from tests.shipped import load
 
 RULES = sorted(path.stem for path in shipped_rules().glob("*.rule") if path.stem != "outers")
 NETWORKS = proving_networks("tanh")
@@ -28,7 +28,7 @@ def floats(arrays):
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n.spec)
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_the_step_is_that_of_the_oracle(name, network, loss):
-    program = build(rulec.load(name).typed())
+    program = build(load(name).typed())
     rng = np.random.default_rng(7)
     if program.acts_on_parameters:
         inputs = parameters_of(program, network, rng, loss)
@@ -74,7 +74,7 @@ SETTLING = ("predictive_coding", "equilibrium_propagation")  # dozens of rounds:
 
 @pytest.mark.parametrize("name", [name for name in RULES if name not in SETTLING])
 def test_exact_values_become_those_of_floats_when_numbers_are_put_in(name):
-    program, network = build(rulec.load(name).typed()), PROVING[0]
+    program, network = build(load(name).typed()), PROVING[0]
     exact = Exact()
     symbolic = symbolic_inputs(exact, program, network)
     numbers = random_inputs(Floats("tanh"), program, network, np.random.default_rng(3))
@@ -127,7 +127,7 @@ def function(name: str, *arguments: float) -> float:
 
 
 def test_rules_on_parameters_know_nothing_of_the_network():
-    program = build(rulec.load("sgd").typed())
+    program = build(load("sgd").typed())
     exact = Exact()
     inputs = symbolic_inputs(exact, program, PROVING[0])
     step = Step(exact, program, PROVING[0], "mse", inputs)

@@ -15,6 +15,7 @@ from rulec.ir.build import build
 from rulec.semantics.locality import localities
 from rulec.symbolic.equivalence import parse_matches, prove_equal
 from rulec.symbolic.laws import prove_laws
+from tests.shipped import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +65,7 @@ MUTATED_LAWS = [
 
 @pytest.mark.parametrize(("name", "right", "wrong"), MUTATED_LAWS, ids=[f"{n}: {w}" for n, _, w in MUTATED_LAWS])
 def test_a_wrong_sign_breaks_the_law(name: str, right: str, wrong: str):
-    text = rulec.load(name).text
+    text = load(name).text
     assert text.count(right) == 1
     program = build(rulec.parse(text.replace(right, wrong)).typed())
     assert "refuted" in {proof.verdict.kind for proof in prove_laws(program)}
@@ -88,10 +89,10 @@ MUTATED_EQUALS = [
     ids=[f"{m[0]}: {m[4]}" for m in MUTATED_EQUALS],
 )
 def test_a_wrong_sign_breaks_the_equivalence(name, other, matches, right, wrong, at):
-    text = rulec.load(name).text
+    text = load(name).text
     assert text.count(right) == 1
     first = build(rulec.parse(text.replace(right, wrong)).typed())
-    second = build(rulec.load(ROOT / "examples/theorems/sign_descent.rule" if other == "sign" else other).typed())
+    second = build(load(ROOT / "examples/theorems/sign_descent.rule" if other == "sign" else other).typed())
     found = prove_equal(first, second, parse_matches(matches), at=at)
     assert found.verdict.kind == "refuted"
 
@@ -102,7 +103,7 @@ def test_the_table_of_localities_is_true():
     for path in sorted((ROOT / "rules").glob("*.rule")):
         if path.stem == "outers":
             continue
-        for one in localities(rulec.load(path).typed()):
+        for one in localities(load(path).typed()):
             why = "; ".join(dict.fromkeys(reason.text for reason in one.reasons if reason.kind == one.kind))
             rows.setdefault((path.stem, one.kind, why), []).append(f"`{one.state}`")
     expected = [f"| {name} | {', '.join(states)} | {kind} | {why} |" for (name, kind, why), states in rows.items()]

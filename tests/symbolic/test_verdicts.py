@@ -15,6 +15,7 @@ from rulec.symbolic.equivalence import parse_matches, prove_equal
 from rulec.symbolic.laws import prove_laws
 from rulec.symbolic.limit import OutOfTime, time_limit
 from rulec.symbolic.rendering import render_verdict
+from tests.shipped import load
 
 RULE = """rule r
 
@@ -184,7 +185,7 @@ def test_malformed_matches(text):
 
 
 def test_unknown_names_and_other_kinds():
-    backprop, sgd = (build(rulec.load(name).typed()) for name in ("backprop", "sgd"))
+    backprop, sgd = (build(load(name).typed()) for name in ("backprop", "sgd"))
     for first, second, matches, at, id in (
         (backprop, backprop, "q=w", {}, "unknown-match"),
         (backprop, backprop, "w=q", {}, "unknown-match"),
@@ -198,13 +199,13 @@ def test_unknown_names_and_other_kinds():
 
 @pytest.mark.parametrize("name", ["backprop", "hebb", "kolen_pollack", "node_perturbation", "adam"])
 def test_a_rule_equals_itself(name):
-    program = build(rulec.load(name).typed())
+    program = build(load(name).typed())
     assert prove_equal(program, program).verdict.kind == "proved"
 
 
 def test_what_explodes_is_stopped():
     """Twenty rounds of settling make exact values too large; the verdict says so, and the trials stand."""
-    program = build(rulec.load("equilibrium_propagation").typed())
+    program = build(load("equilibrium_propagation").typed())
     started = time.perf_counter()
     found = prove_equal(program, program, seconds=2).verdict
     assert found.kind == "undecided" and found.trials == 16 and time.perf_counter() - started < 20

@@ -199,6 +199,7 @@ def test_long_lines_fit_where_they_can(count: int, sign: str):
 
 
 @given(st.sampled_from(GOOD), st.randoms(use_true_random=False), st.sampled_from(["", "\n", "\n\n\n"]))
+@settings(max_examples=50)
 def test_comments_are_kept_in_order(path: Path, random, gap: str):
     lines = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
@@ -329,7 +330,7 @@ def test_expressions_come_back(expression: ast.Expression):
 
 
 @given(modules)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_trees_come_back_and_rendering_is_canonical(module: ast.Module):
     text = render_module(module)
     assert tree(text) == module

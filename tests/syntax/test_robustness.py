@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -107,7 +108,7 @@ def test_any_sequence_of_pieces(text: str):
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_good_files_with_a_wound(data: st.DataObject):
     text = data.draw(st.sampled_from(GOOD))
     start = data.draw(st.integers(0, len(text)))
@@ -116,6 +117,7 @@ def test_good_files_with_a_wound(data: st.DataObject):
 
 
 @given(st.lists(st.sampled_from(GOOD), min_size=2, max_size=2), st.randoms(use_true_random=False))
+@settings(max_examples=60)
 def test_good_files_with_lines_mixed_up(texts: list[str], random):
     lines = [line for text in texts for line in text.splitlines(keepends=True)]
     random.shuffle(lines)
@@ -163,6 +165,8 @@ HUGE = {
 @pytest.mark.parametrize("name", HUGE)
 def test_takes_bounded_time(name: str):
     lark_parser()
+    gc.collect()
+    gc.freeze()  # looking for garbage among all that other tests keep would take longer than what is measured
     start = time.process_time()  # others may be using the machine
     _, found, _ = parse_source(Source("t.rule", HUGE[name]))
     assert time.process_time() - start < 2
