@@ -15,6 +15,7 @@ from benchmarks.suite import Effort
 
 REFERENCE = block.EAGER.name
 SHORT: list[Contender[Blur]] = [
+    by_rulec.gradient("kernel"),
     by_rulec.gradient("fx"),
     by_rulec.gradient("inductor"),
     published.EAGER,
@@ -28,10 +29,10 @@ SHORT: list[Contender[Blur]] = [
 ]
 # The published layout is left out: its synapses alone take eight times the memory, and so does all that hangs on them.
 LONG: list[Contender[Blur]] = [
+    by_rulec.gradient("kernel"),
+    by_rulec.gradient("kernel", "unroll, least memory"),
     by_rulec.gradient("fx"),
     by_rulec.gradient("fx", "unroll, least memory"),
-    by_rulec.gradient("inductor"),
-    by_rulec.gradient("inductor", "unroll, least memory"),
     block.EAGER,
     block.COMPILED,
     block.CHECKPOINTED,

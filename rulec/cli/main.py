@@ -185,6 +185,12 @@ def train(
         str, typer.Option(metavar="NAME", help="The outer step: of the file, shipped, or FILE:NAME.")
     ] = "adam",
     option: Settings = [],  # noqa: B006
+    outer_option: Annotated[
+        list[str],
+        typer.Option(
+            "-O", "--outer-option", metavar="NAME=VALUE", help="Choose an option of the outer step.", show_default=False
+        ),
+    ] = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     seed: Annotated[int, typer.Option(metavar="S")] = 0,
     population: Population = None,
@@ -214,7 +220,7 @@ def train(
     options = chosen_options(option)
     from rulec.cli.outers import looked_through
 
-    rule, step = looked_through(file, options, outer)
+    rule, step = looked_through(file, options, outer, chosen_options(outer_option, "-O", "lambda=2"))
     from rulec.cli.train import train as run_train
 
     compiling = {

@@ -14,10 +14,12 @@ from rulec.semantics import typed as t
 from rulec.source import RuleError
 
 
-def looked_through(file: str, options: Mapping[str, str], name: str) -> tuple[Rule, t.Outer]:
+def looked_through(
+    file: str, options: Mapping[str, str], name: str, outer_options: Mapping[str, str]
+) -> tuple[Rule, t.Outer]:
     """Return the rule and the outer step; warnings are shown. Raises `RuleError` for what cannot be learned so."""
     rule = load(file)
-    outer = find_outer(name, rule.library)
+    outer = find_outer(name, rule.library, outer_options)
     typed = rule.typed(options)
     variant = Variant(typed, build(typed))
     check_inner(outer, variant.program)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -116,7 +116,7 @@ def measure(
     """Evaluate genomes (members, ...) side by side. Initial synapses differ between episodes, not between members."""
     check_fit(compiled, task)
     count = len(next(iter({**genome, **(initial or {})}.values()), torch.zeros(1)))
-    step = replace(compiled, population=count, tasks=setting.episodes, replicas=None)
+    step = compiled.resized(population=count, tasks=setting.episodes, replicas=None)
     part = "held-out" if setting.held_out else "training"
     episode = task.episode(
         seed=derived_seed("evaluate", part, setting.seed),

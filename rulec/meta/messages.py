@@ -77,6 +77,7 @@ def start_forgotten(span: Span, method: str) -> Diagnostic:
         f"`through {method}` does not look back to where the inner loop begins",
         span,
         "no gradient would reach this initial value",
+        notes=("it would, if updates were drawn back there: `inner ... plus 1.0 * norm(w - init(w))^2`",),
         help="learn it `through unroll` or `through first_order`",
     )
 
@@ -111,13 +112,13 @@ def option_differs(span: Span, name: str, wanted: object, compiled: object) -> D
     )
 
 
-def plus_not_available(span: Span, outer: str) -> Diagnostic:
+def plus_without_gradient(span: Span, outer: str, rule: str) -> Diagnostic:
     return Diagnostic(
-        "not-available-yet",
-        f"the `plus` terms of outer `{outer}` are not available yet",
+        "plus-without-gradient",
+        f"outer `{outer}` adds a term to what the inner rule minimises, and `{rule}` has no gradient to add it to",
         span,
-        "understood, but cannot be run",
-        help="leave the term out",
+        "has a derivative by every parameter, which such a rule does not ask for",
+        help="train a rule that updates by `grad(loss, w)`, such as `sgd`",
     )
 
 

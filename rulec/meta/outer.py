@@ -60,8 +60,8 @@ def check_inner(outer: Outer, program: Program) -> None:
     """Check that the outer step fits the program of a rule. Raises `RuleError`."""
     if outer.inner.name not in ("rule", program.name):
         raise RuleError([messages.other_inner_rule(outer.inner.span, outer.name, outer.inner.name, program.name)])
-    if outer.plus:
-        raise RuleError([messages.plus_not_available(outer.span, outer.name)])
+    if outer.plus and not program.acts_on_parameters:
+        raise RuleError([messages.plus_without_gradient(outer.plus[0].span, outer.name, program.name)])
     entries = [entry.name for entry in program.genome]
     for setting, value in outer.inner.settings.items():
         own = program.options
@@ -89,4 +89,10 @@ def fitted(outer: Outer, compiled: CompiledRule) -> CompiledRule:
         axes["tasks"] = tasks
     if isinstance(replicas, int) and compiled.replicas is None:
         axes["replicas"] = replicas
+    if outer.plus:
+        from rulec.ir.extra import with_extra_terms
+        from rulec.ir.passes import optimise
+
+        program = with_extra_terms(compiled.program, outer.plus)
+        compiled = replace(compiled, program=program, optimised=optimise(program))
     return replace(compiled, **axes) if axes else compiled  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rulec.ir.extra import copies_of
 from rulec.meta import messages
 from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.runtime.domains import from_free, to_free
@@ -97,7 +98,14 @@ def shared_initial(step: CompiledRule, names: tuple[str, ...], seed: int) -> Sta
 
 
 def with_initial(step: CompiledRule, state: State, initial: State) -> State:
-    """Put initial values (members, ...) in the place of drawn ones, the same for all tasks and replicas."""
+    """Put initial values (members, ...) in the place of drawn ones, the same for all tasks and replicas.
+
+    States that begin as copies of others follow them.
+    """
+    for name, value in list(initial.items()):
+        own, place = name.split(".", 1)
+        copies = [f"{other}.{place}" for other in copies_of(step.program, own)]
+        initial = {**{copy: value for copy in copies if copy in state}, **initial}
     count = len([label for label in step.leading if label != "P"])
     placed = dict(state)
     for name, value in initial.items():

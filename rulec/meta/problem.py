@@ -36,7 +36,8 @@ class Problem:
     def widened(self, count: int) -> Problem:
         """Return the same problem with `count` members in the place of each: those of one member stand side by side."""
         fixed = {name: value.repeat_interleave(count, 0) for name, value in self.fixed.items()}
-        return replace(self, step=replace(self.step, population=self.members * count), fixed=fixed)
+        step = self.step.resized(population=self.members * count, tasks=self.step.tasks, replicas=self.step.replicas)
+        return replace(self, step=step, fixed=fixed)
 
     def batches(self, number: int) -> Batches:
         """Draw the data of meta-step `number`."""

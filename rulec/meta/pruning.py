@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -165,7 +165,7 @@ class Judge:
         initial: State | None = None,
     ) -> None:
         self.compiled, self.task, self.members = compiled, task, _MEMBERS
-        self.step = replace(compiled, population=_MEMBERS, tasks=episodes, replicas=None)
+        self.step = compiled.resized(population=_MEMBERS, tasks=episodes, replicas=None)
         key = derived_seed("formula", seed)
         episode = task.episode(seed=key, steps=updates, batch=batch, tasks=episodes)
         self.batches = laid_out(episode, self.step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -84,6 +84,19 @@ class CompiledRule:
     @property
     def lead_shape(self) -> tuple[int, ...]:
         return tuple(self.leading.values())
+
+    def resized(self, *, population: int | None, tasks: int | None, replicas: int | None) -> CompiledRule:
+        """Return the rule compiled for other leading axes; asked for again, the same one, with the graphs that it has made."""
+        axes = population, tasks, replicas
+        if axes == (self.population, self.tasks, self.replicas):
+            return self
+        if axes not in self._others:
+            self._others[axes] = replace(self, population=population, tasks=tasks, replicas=replicas)
+        return self._others[axes]
+
+    @cached_property
+    def _others(self) -> dict[tuple[int | None, ...], CompiledRule]:
+        return {}
 
     @cached_property
     def _genome_slots(self) -> list[Slot]:

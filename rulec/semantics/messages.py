@@ -1130,6 +1130,17 @@ def hypergradient_not_available(span: Span, name: str, available: Sequence[str])
     )
 
 
+def unknown_extra(span: Span, text: str) -> Diagnostic:
+    return Diagnostic(
+        "unknown-extra",
+        f"`{text}` is no term that the inner problem can have besides its loss",
+        span,
+        "not understood here",
+        notes=("a term is a number times `norm(w - init(w))^2`, or times `norm(w)^2`",),
+        help="write `plus lambda / 2 * norm(w - init(w))^2`",
+    )
+
+
 def unknown_setting(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:
     return Diagnostic(
         "unknown-setting",

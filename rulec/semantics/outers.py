@@ -65,6 +65,7 @@ def check_outer(
     for node in clauses.all(ast.Tasks):
         found.add(messages.not_available(_word(node, "tasks"), "the clause `tasks`", "remove it"))
     steps = _check_inner(inner, rules, values, found, ignored) if inner else 1
+    extras = tuple(e for term in (inner.plus if inner else ()) if (e := _extra(term, values, found)) is not None)
     items = _check_meta(meta, inner, rules, values, found) if meta and inner else ()
     method = _check_through(through, values, found) if through else None
     optimizer = _invocation(by.optimizer, values, found) if by else None
@@ -77,7 +78,7 @@ def check_outer(
         values,
         _invocation(inner.rule, values, found),
         steps,
-        len(inner.plus),
+        extras,
         items,
         tuple(goal for goal in goals if goal is not None),
         method,
@@ -175,6 +176,33 @@ def _check_inner(
     if inner.steps is None:
         return 1
     return evaluate_count(inner.steps, options, found, messages.bad_step_count) or 1
+
+
+def _extra(term: ast.Expression, options: Mapping[str, t.OptionValue], found: Diagnostics) -> t.Extra | None:
+    """Read `c * norm(w - init(w))^2` or `c * norm(w)^2`."""
+    weight, value = 1.0, term
+    if isinstance(term, ast.Binary) and term.operator == "*":
+        factor = evaluate_number(term.left, options, found)
+        if factor is None:
+            return None
+        weight, value = float(factor), term.right
+    match value:
+        case ast.Binary(
+            operator="^",
+            left=ast.Call(name="norm", arguments=(inside,)),
+            right=ast.Number(value=2.0),
+        ):
+            match inside:
+                case ast.Name(name="w"):
+                    return t.Extra(weight, False, term.span)
+                case ast.Binary(
+                    operator="-",
+                    left=ast.Name(name="w"),
+                    right=ast.Call(name="init", arguments=(ast.Name(name="w"),)),
+                ):
+                    return t.Extra(weight, True, term.span)
+    found.add(messages.unknown_extra(term.span, term.span.text))
+    return None
 
 
 def _check_settings(

@@ -317,10 +317,19 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """A term of the inner problem besides the loss: `weight` times the squared norm of `w`, or of `w - init(w)`."""
+
+    weight: float
+    from_start: bool
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Outer:
     """An outer step. `inner.name` is "rule" where whoever runs it names the rule.
 
-    `plus` holds the number of extra terms of the inner problem; `objectives` (weight, quantity) pairs to be minimised.
+    `plus` holds the extra terms of the inner problem; `objectives` (weight, quantity) pairs to be minimised.
     """
 
     name: str
@@ -328,7 +337,7 @@ class Outer:
     options: dict[str, OptionValue]
     inner: Call
     steps: int
-    plus: int
+    plus: tuple[Extra, ...]
     meta: tuple[Call, ...]
     objectives: tuple[tuple[float, str], ...]
     through: Call

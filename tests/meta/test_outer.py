@@ -114,7 +114,6 @@ def _changed(backprop, **parts):
 @pytest.mark.parametrize(
     ("parts", "id"),
     [
-        ({"plus": 1}, "not-available-yet"),
         ({"objectives": ((1.0, "error"),)}, "error-has-no-gradient"),
         ({"optimizer": {"name": "lbfgs"}}, "unknown-optimizer"),
         ({"optimizer": {"settings": {"rate": 1.0}}}, "unknown-setting"),

@@ -28,7 +28,9 @@ class Function:
         self.constants: list[str] = []
         self.free: list[tuple[int, int]] = []  # (offset, length) of vacant work space
         self.work = 0
-        self.taken: dict[str, tuple[int, int]] = {}
+        self.taken: dict[int, int] = {}  # offset -> length of what is in use
+        self.tenants: dict[int, set[fx.Node]] = {}  # whose values lie there
+        self.passing: list[int] = []  # taken by the operation under way
         self.arguments = [node for node in self.nodes if node.op == "placeholder"]
         self.results = list(self.nodes[-1].args[0])
         self.places = {node: place for place, node in enumerate(self.nodes)}
@@ -36,6 +38,9 @@ class Function:
         self.direct = self._direct()
         self.begun = self._begun()
         self.last = self._last_uses()
+        self.ends: dict[int, list[fx.Node]] = {}
+        for node in self.nodes:
+            self.ends.setdefault(max(self.last.get(node, 0), self.places[node]), []).append(node)
         self._write()
 
     @property
@@ -114,7 +119,7 @@ class Function:
             return
         if name in VIEWS:
             try:
-                self.views[node] = VIEWS[name](self, node)
+                self._seat(node, VIEWS[name](self, node))
             except ValueError:  # a shape that is no view of what there is
                 source, out = self.view(node.args[0]), self.out(node)
                 self.pointwise(View(out.base, source.sizes, dense(source.sizes), out.offset), "clone", [source])
@@ -173,11 +178,19 @@ class Function:
             place = self.out(self.begun[node])
             value = View(place.base, shape, dense(shape), place.offset)
         else:
-            value = View("work", shape, dense(shape), self.space(prod(shape), node.name))
-        self.views[node] = value
+            value = View("work", shape, dense(shape), self.space(prod(shape)))
+        self._seat(node, value)
         return value
 
-    def space(self, count: int, name: str) -> int:
+    def _seat(self, node: fx.Node, view: View) -> None:
+        """Remember where a value lies: its space is taken as long as anything that lies there is used."""
+        self.views[node] = view
+        if view.base == "work":
+            begin = max(offset for offset in self.taken if offset <= view.offset)
+            self.tenants.setdefault(begin, set()).add(node)
+
+    def space(self, count: int) -> int:
+        """Take work space for so many numbers; it is given back after the operation unless a value lies there."""
         count = max(16, rounded(count))
         fitting = [(length, offset) for offset, length in self.free if length >= count]
         if fitting:
@@ -187,28 +200,30 @@ class Function:
                 self.free.append((offset + count, length - count))
         else:
             offset, self.work = self.work, self.work + count
-        self.taken[name] = (offset, count)
+        self.taken[offset] = count
+        self.passing.append(offset)
         return offset
 
     def _release(self, place: int) -> None:
         """Give back the space of values that nothing looks at any more."""
-        for name in list(self.taken):
-            offset, length = self.taken[name]
-            users = [
-                node
-                for node, view in self.views.items()
-                if view.base == "work" and offset <= view.offset < offset + length and self._lives(node, place)
-            ]
-            if not users:
-                del self.taken[name]
-                self.free.append((offset, length))
-                self._join()
-        dead = [node for node in self.views if not self._lives(node, place) and self.views[node].base == "work"]
-        for node in dead:
+        emptied = set(self.passing)
+        self.passing = []
+        for node in self.ends.get(place, ()):
+            view = self.views.get(node)
+            if view is None or view.base != "work":
+                continue
             del self.views[node]
-
-    def _lives(self, node: fx.Node, place: int) -> bool:
-        return self.last.get(node, -1) > place
+            for offset, tenants in self.tenants.items():
+                if node in tenants:
+                    tenants.discard(node)
+                    emptied.add(offset)
+                    break
+        for offset in sorted(emptied):
+            if not self.tenants.get(offset):
+                self.tenants.pop(offset, None)
+                self.free.append((offset, self.taken.pop(offset)))
+        if emptied:
+            self._join()
 
     def _join(self) -> None:
         joined: list[tuple[int, int]] = []

@@ -19,7 +19,7 @@ def _whole(function: Function, node: Any) -> View:
     view = function.view(node)
     if view.is_contiguous:
         return view
-    copy = View("work", view.sizes, dense(view.sizes), function.space(view.count, f"whole{len(function.lines)}"))
+    copy = View("work", view.sizes, dense(view.sizes), function.space(view.count))
     function.pointwise(copy, "clone", [view])
     return copy
 
@@ -50,7 +50,7 @@ def _convolution(
 
 
 def _room(function: Function, count: int) -> str:
-    return f"work + {function.space(count, f'patches{len(function.lines)}')}"
+    return f"work + {function.space(count)}"
 
 
 def _call(function: Function, convolution: tuple[str, int], method: str, arguments: list[str]) -> None:

@@ -111,14 +111,14 @@ def _variance(function: Function, node: fx.Node) -> None:
     correction: Any = node.kwargs.get("correction", 1)
     sizes = tuple(n for k, n in enumerate(source.sizes) if k not in axes)
     count = prod(source.sizes[a] for a in axes)
-    means = View("work", sizes, dense(sizes), function.space(prod(sizes), f"{node.name}_mean"))
+    means = View("work", sizes, dense(sizes), function.space(prod(sizes)))
     function.accumulated(means, source, axes, "0", "^ + $", f"^ / real({count})")
     kept = [k for k in range(len(source.sizes)) if k not in axes]
     spread = [0] * len(source.sizes)
     for place, k in enumerate(kept):
         spread[k] = means.strides[place]
     mean = View("work", source.sizes, tuple(spread), means.offset)
-    squares = View("work", source.sizes, dense(source.sizes), function.space(source.count, f"{node.name}_squares"))
+    squares = View("work", source.sizes, dense(source.sizes), function.space(source.count))
     function.loops([squares, source, mean], lambda v, i: f"{v[0].at(i)} = square({v[1].at(i)} - {v[2].at(i)});")
     target = View(out.base, sizes, dense(sizes), out.offset)
     function.accumulated(target, squares, axes, "0", "^ + $", f"^ / real({count - correction})")
@@ -235,7 +235,7 @@ def _dots(function: Function, a: View, b: View, out: View) -> None:
 def _packed(function: Function, b: View) -> View:
     """Copy one matrix of a batch into rows without gaps; the axis of the batch keeps its index."""
     _, inner, columns = b.sizes
-    offset = function.space(inner * columns, f"packed{len(function.lines)}")
+    offset = function.space(inner * columns)
     rows = View("work", (1, inner, columns), (0, columns, 1), offset)
     function.lines += [
         f"for (int k = 0; k < {inner}; ++k)",

@@ -1,7 +1,8 @@
 """The implicit hypergradient: at a fixed point of the update, whatever led there.
 
 With w' = F(w, phi) one update and w its fixed point, dJ/dphi = dV/dphi + (dF/dphi)^T v, where (I - dF/dw)^T v = dV/dw. The fixed
-point is taken to be the state after all inner steps, and F the update on the last support batch. Memory does not depend on the number
+point is taken to be the state after all inner steps, and F the update on the last support batch. States that no update writes are
+parameters of F: where a term draws `w` back to where it began, that is how initial values are learned. Memory does not depend on the number
 of inner steps. Two ways to v:
 
 * `neumann`: v = sum of (dF/dw)^T to the powers 0, 1, ..., steps - 1, times dV/dw. For every rule; it converges if F contracts.
@@ -15,7 +16,7 @@ Hyperparameters by Implicit Differentiation".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
+from rulec.ir.extra import constant_states
 from rulec.meta import messages
 from rulec.meta.hypergradients.descent import Descent
 from rulec.meta.hypergradients.interface import Settings
@@ -45,7 +47,7 @@ Vector = list[Tensor]  # a cotangent of the states: (members, tasks, replicas...
 Pull = Callable[[Vector], Vector]
 
 SOLVERS = ("cg", "neumann")
-SMALL = 1e-10  # of the squared residual, against that of the right side
+ROUNDINGS = 10  # size of a residual that counts as none, against the right side
 TOLERANCE = 1e-3  # of |u.Av - v.Au| against their size
 
 
@@ -65,18 +67,19 @@ class Implicit(Descent):
         inner = problem.begun(leaves, number)
         still = replace(inner, genome={name: value.detach() for name, value in inner.genome.items()})
         found = problem.updated(still, {n: v.detach() for n, v in inner.state.items()}, 0, problem.inner_steps)
-        moving = {n: v.requires_grad_() for n, v in found.items() if v.is_floating_point()}
-        score = problem.judged(inner, found, problem.inner_steps)
+        given = {n: inner.state[n] for n in found if n.split(".", 1)[0] in constant_states(problem.step.program)}
+        moving = {n: v.requires_grad_() for n, v in found.items() if v.is_floating_point() and n not in given}
+        score = problem.judged(inner, {**found, **given}, problem.inner_steps)
         direct, right = _slopes(score.objective.sum(), leaves, moving)
 
         def pull(vector: Vector) -> Vector:
             """Return (dF/dw)^T times a vector."""
-            slopes = grad(_after(problem, still, found), list(moving.values()), vector, allow_unused=True)
+            slopes = grad(_after(problem, still, found, moving), list(moving.values()), vector, allow_unused=True)
             return _filled(slopes, vector)
 
         solved = self._solved(pull, right, problem)
-        fixed = {name: value.detach() for name, value in found.items()}
-        by_update = grad(_after(problem, inner, fixed), list(leaves.values()), solved, allow_unused=True)
+        fixed = {name: value.detach() for name, value in found.items()} | given
+        by_update = grad(_after(problem, inner, fixed, moving), list(leaves.values()), solved, allow_unused=True)
         pairs = zip(direct.items(), by_update, strict=True)
         return score, {name: value if extra is None else value + extra for (name, value), extra in pairs}
 
@@ -108,10 +111,10 @@ def _slopes(total: Tensor, leaves: Free, moving: State) -> tuple[Free, Vector]:
     return dict(zip(leaves, filled, strict=False)), filled[len(leaves) :]
 
 
-def _after(problem: Problem, inner: Inner, state: State) -> Vector:
-    """Make the last update once more: the floating states after it."""
+def _after(problem: Problem, inner: Inner, state: State, moving: Iterable[str]) -> Vector:
+    """Make the last update once more: the states that move, after it."""
     after = problem.updated(inner, state, problem.inner_steps - 1, problem.inner_steps)
-    return [value for value in after.values() if value.is_floating_point()]
+    return [after[name] for name in moving]
 
 
 def _filled(values: Sequence[Tensor | None], like: Vector) -> Vector:
@@ -136,10 +139,11 @@ def conjugate_gradients(pull: Pull, right: Vector, steps: int, damping: float, l
     found = [torch.zeros_like(v) for v in right]
     residual, direction = right, right
     size = first = dot(right, right, lead)
+    none = (ROUNDINGS * torch.finfo(size.dtype).eps) ** 2 * first
     for _ in range(steps):
         ahead = matrix(direction)
         curvature = dot(direction, ahead, lead)
-        going = (size > SMALL * first) & (curvature > 0)
+        going = (size > none) & (curvature > 0)
         if not bool(going.any()):
             break
         step = torch.where(going, size / torch.where(going, curvature, torch.ones_like(curvature)), 0.0)

@@ -57,8 +57,9 @@ def count_of(outer: Outer, name: str) -> int:
 
 def check_starts(outer: Outer) -> None:
     """Refuse to learn initial values that the method does not look back to. Raises `RuleError`."""
+    drawn_back = any(term.from_start for term in outer.plus)
     for item in outer.meta:
-        if item.name == "init":
+        if item.name == "init" and not (drawn_back and set(item.arguments or ("w",)) == {"w"}):
             raise RuleError([messages.start_forgotten(item.span, outer.through.name)])
 
 
