@@ -41,6 +41,8 @@ def _named(name: str) -> Callable[[Any], Run]:
 
 
 NAMES = (
+    "rulec kernel learning",
+    "rulec kernel meta-gradient",
     "rulec fx learning",
     "rulec fx meta-gradient",
     "rulec inductor learning",

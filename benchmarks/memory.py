@@ -17,7 +17,7 @@ def sizes(quick: bool) -> tuple[int, ...]:
 
 def prepared(kind: str, steps: int, quick: bool) -> Run:
     given = blur(sizes(quick), 2, replicas=4, batch=64, steps=steps).to(torch.float32)
-    return by_rulec.prepare_gradient(given, "fx", kind)
+    return by_rulec.prepare_gradient(given, "kernel", kind)
 
 
 def sections(effort: Effort) -> list[Section]:
@@ -42,7 +42,7 @@ def sections(effort: Effort) -> list[Section]:
     return [
         Section(
             "Peak memory against updates",
-            f"rulec fx, BLUR meta-gradient, {'-'.join(map(str, sizes(effort.quick)))}, 2 states, 4 replicas, batch 64, float32",
+            f"rulec kernel, BLUR meta-gradient, {'-'.join(map(str, sizes(effort.quick)))}, 2 states, 4 replicas, batch 64, float32",
             rows,
             notes=[HOW_MEMORY, "`first order` is no full gradient."],
             lines=lines,

@@ -103,8 +103,8 @@ def with_initial(step: CompiledRule, state: State, initial: State) -> State:
     States that begin as copies of others follow them.
     """
     for name, value in list(initial.items()):
-        own, place = name.split(".", 1)
-        copies = [f"{other}.{place}" for other in copies_of(step.program, own)]
+        stem, place = name.split(".", 1)
+        copies = [f"{other}.{place}" for other in copies_of(step.program, stem)]
         initial = {**{copy: value for copy in copies if copy in state}, **initial}
     count = len([label for label in step.leading if label != "P"])
     placed = dict(state)
