@@ -15,6 +15,7 @@ from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import evaluate
 from rulec.meta.genome_file import GenomeFile, load_genome
 from rulec.meta.transfer import transfer_table
+from rulec.network.graph import Network
 from rulec.report.plots import learning_curves
 from rulec.report.tables import Row, accuracy_rows, csv_table, markdown_table, text_table, transfer_rows
 from rulec.runtime.atomic import write_text
@@ -35,6 +36,7 @@ def evaluate_file(
     data: Path | None,
     device: str,
     setting: Mapping[str, Any],
+    together: bool,
 ) -> int:
     """Draw accuracy against the number of updates, print and write the tables."""
     path = genome / "genome.safetensors" if genome.is_dir() else genome
@@ -50,7 +52,7 @@ def evaluate_file(
     compiled, held = _compiled(path, chosen, net, rule, device)
     use_few_threads(compiled, batch_for(chosen, setting["batch"]))
     show_diagnostics(held.warnings) if held.warnings else None
-    curve = evaluate(compiled, held.genome, chosen, initial=held.initial, **setting)
+    curve = evaluate(compiled, held.genome, chosen, initial=held.initial, together=together, **setting)
     others = baselines(chosen, compiled.network, against, device=device, **setting) if against else []
     learning = {**setting, "updates": tuple(t for t in setting["updates"] if t) or setting["updates"]}
     places = [(task_from(name, data), spec) for name, spec in pairs]
@@ -66,6 +68,8 @@ def evaluate_file(
     )
     say(bold(f"Accuracy on held-out data after so many updates, mean over {curve.episodes} episodes"))
     written = _table(accuracy_rows({name: curve}, others), out / "accuracy")
+    say("\n" + bold(f"{name} with 95% intervals of the means") + _told(compiled.network, together))
+    written += _table(curve.rows(), out / "intervals", _INTERVALS)
     if elsewhere:
         say("\n" + bold("The same genome elsewhere"))
         written += _table(transfer_rows(elsewhere), out / "transfer")
@@ -91,12 +95,24 @@ def _compiled(
     return compiled, load_genome(path, compiled)
 
 
-def _table(rows: Sequence[Row], stem: Path) -> list[Path]:
+_INTERVALS = ("updates", "accuracy", "accuracy_ci95", "loss", "loss_ci95")
+
+
+def _told(network: Network, together: bool) -> str:
+    """Say how a query was predicted where that makes a difference."""
+    if not any(layer.norm is not None and layer.norm.kind == "batch" for layer in network.layers):
+        return ""
+    if together:
+        return "\nbatch normalisation saw each query as a whole: transductive (--one-by-one is not)"
+    return "\neach sample of a query was predicted by itself: not transductive"
+
+
+def _table(rows: Sequence[Row], stem: Path, columns: Sequence[str] | None = None) -> list[Path]:
     """Print a table and write it as CSV and as Markdown."""
-    say(text_table(rows))
+    say(text_table(rows, columns))
     paths = [stem.with_suffix(".csv"), stem.with_suffix(".md")]
-    write_text(paths[0], csv_table(rows))
-    write_text(paths[1], markdown_table(rows) + "\n")
+    write_text(paths[0], csv_table(rows, columns))
+    write_text(paths[1], markdown_table(rows, columns) + "\n")
     return paths
 
 

@@ -274,6 +274,9 @@ def eval_(
         int | None, typer.Option(min=1, metavar="B", help="Samples per update.  [default: the task's, or 128]")
     ] = None,
     query: Query = None,
+    one_by_one: Annotated[
+        bool, typer.Option("--one-by-one", help="Predict each sample of a query by itself: not transductive.")
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="S")] = 0,
     data: Data = None,
     device: Annotated[Device, typer.Option()] = Device.cpu,
@@ -290,7 +293,17 @@ def eval_(
 
     raise typer.Exit(
         evaluate_file(
-            genome, task, net, rule, split_outside(against), split_outside(transfer), out, data, device.value, setting
+            genome,
+            task,
+            net,
+            rule,
+            split_outside(against),
+            split_outside(transfer),
+            out,
+            data,
+            device.value,
+            setting,
+            not one_by_one,
         )
     )
 

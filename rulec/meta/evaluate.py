@@ -37,17 +37,22 @@ class Curve:
     task: str
     network: str
     by_name: dict[str, tuple[float, ...]]  # accuracy of each kind of task among the episodes
+    together: bool = True  # whether a query was predicted as one batch, whose statistics a normalisation may use
 
     def at(self, updates: int) -> float:
         """Return the accuracy after `updates` updates."""
         return self.accuracy[self.updates.index(updates)]
 
     def rows(self) -> list[dict[str, object]]:
-        """Return one record per number of updates."""
+        """Return one record per number of updates; `_ci95` is half of a 95% interval of the mean over episodes."""
         names = ("updates", "accuracy", "accuracy_sd", "loss", "loss_sd")
-        return [
+        rows = [
             dict(zip(names, values, strict=True))
             for values in zip(*(getattr(self, name) for name in names), strict=True)
+        ]
+        return [
+            row | {f"{name}_ci95": 1.96 * row[f"{name}_sd"] / self.episodes**0.5 for name in ("accuracy", "loss")}
+            for row in rows
         ]
 
 
@@ -59,6 +64,7 @@ class Measured:
     accuracy: Tensor
     loss: Tensor
     names: tuple[str, ...]
+    together: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Setting:
     query: int | None = None
     seed: int = 0
     held_out: bool = True
+    together: bool = True
 
     def __post_init__(self) -> None:
         valid = self.updates and all(isinstance(u, int) and u >= 0 for u in self.updates)
@@ -92,15 +99,17 @@ def evaluate(
     query: int | None = None,
     seed: int = 0,
     held_out: bool = True,
+    together: bool = True,
     initial: State | None = None,
 ) -> Curve:
     """Let one genome learn and judge it after each number of updates, on held-out data unless told otherwise.
 
     `genome` and the learned initial states `initial` have no population axis. All episodes run side by side, whatever axes the
-    rule was compiled for. Raises `RuleError` where genome, task and network do not fit.
+    rule was compiled for. Where a normalisation uses the statistics of a batch, predicting a query `together` is transductive: each answer
+    depends on the other questions; otherwise every sample is predicted by itself. Raises `RuleError` where genome, task and network do not fit.
     """
     task = task_from(task)
-    setting = Setting(tuple(updates), episodes, batch_for(task, batch), query, seed, held_out)
+    setting = Setting(tuple(updates), episodes, batch_for(task, batch), query, seed, held_out, together)
     members = as_members(compiled, genome)
     if len(next(iter(members.values()), torch.zeros(1))) != 1:
         name = next(iter(members))
@@ -132,11 +141,20 @@ def measure(
     accuracy, loss, done = [], [], 0
     for updates in setting.updates:
         state = step.unroll(genome, state, batches.x[done:updates], batches.y[done:updates], unread=False)
-        prediction = step.predict(genome, state, batches.query_x)
+        prediction = _predicted(step, genome, state, batches.query_x, setting.together)
         accuracy.append(task.accuracy(prediction, batches.query_y))
         loss.append(query_loss(task.loss, prediction, batches.query_y))
         done = updates
-    return Measured(setting.updates, torch.stack(accuracy).cpu(), torch.stack(loss).cpu(), episode.names)
+    return Measured(
+        setting.updates, torch.stack(accuracy).cpu(), torch.stack(loss).cpu(), episode.names, setting.together
+    )
+
+
+def _predicted(step: CompiledRule, genome: Genome, state: State, x: Tensor, together: bool) -> Tensor:
+    if together:
+        return step.predict(genome, state, x)
+    axis = len(step.lead_shape)
+    return torch.cat([step.predict(genome, state, one) for one in x.split(1, axis)], axis)
 
 
 def curve_of(measured: Measured, member: int, task: Task, network: str) -> Curve:
@@ -155,6 +173,7 @@ def curve_of(measured: Measured, member: int, task: Task, network: str) -> Curve
         task.name,
         network,
         {name: _mean(accuracy[:, places]) for name, places in kinds.items()},
+        measured.together,
     )
 
 

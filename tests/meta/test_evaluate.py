@@ -15,6 +15,7 @@ from rulec.meta.objective import query_loss, weighted
 from rulec.meta.seeds import derived_seed
 from rulec.meta.transfer import transfer_table
 from rulec.source import RuleError
+from rulec.tasks.fewshot import FewShot
 
 UPDATES = (0, 1, 4)
 
@@ -190,3 +191,24 @@ def test_a_genome_per_layer_stays_with_its_number_of_layers(many, functions):
     compiled = many.compile("2-4-1", loss="mse")
     with pytest.raises(RuleError, match="`eta` of the given genome has shape"):
         transfer_table(compiled, compiled.init_genome(0), [(functions, "2-4-4-1")])
+
+
+def test_one_by_one_no_answer_depends_on_the_other_questions():
+    compiled = rulec.load("sgd").compile("1x4x4-conv(3)-batchnorm-2", loss="cross_entropy", dtype="float64")
+    images = [torch.rand(6, 1, 4, 4) + k for k in range(4)]
+    task = FewShot("made", images[:2], images[2:], 2, 2, 4)
+    found = {
+        together: evaluate(compiled, compiled.init_genome(), task, updates=(0, 2), episodes=3, together=together)
+        for together in (True, False)
+    }
+    assert not found[False].together and found[True].loss != found[False].loss
+    step = compiled.resized(population=1, tasks=3, replicas=None)
+    episode = task.episode(seed=derived_seed("evaluate", "held-out", 0), steps=2, batch=4, tasks=3, held_out=True)
+    genome = {name: value[None] for name, value in compiled.init_genome().items()}
+    state = step.init_state(derived_seed("evaluate", "synapses", 0), batch=4)
+    answers = torch.stack(
+        [step.predict(genome, state, episode.query_x[None, :, k : k + 1])[:, :, 0] for k in range(8)], 2
+    )
+    loss = -(answers.log_softmax(-1) * episode.query_y).sum(-1).mean()
+    assert found[False].loss[0] == pytest.approx(float(loss), rel=1e-6)
+    assert found[False].rows()[0]["loss_ci95"] == pytest.approx(1.96 * found[False].loss_sd[0] / 3**0.5)
