@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -15,6 +17,8 @@ from rulec.backend.kernel.images import IMAGE_OPERATIONS, SEVERAL, is_several
 from rulec.backend.kernel.operations import OPERATIONS, VIEWS, Unsupported, given, name_of
 from rulec.backend.kernel.views import View, coalesced, dense, rounded
 
+PART = 400  # lines
+
 
 class Function:
     """A C function of a graph: `void name(arguments..., results..., work)`, each an array of `real` without gaps."""
@@ -24,6 +28,7 @@ class Function:
         self.library = library  # whether large products are those of a library
         self.nodes = list(module.graph.nodes)
         self.lines: list[str] = []
+        self.ended: list[int] = []  # how many lines there were after each operation
         self.views: dict[fx.Node, View] = {}
         self.constants: list[str] = []
         self.free: list[tuple[int, int]] = []  # (offset, length) of vacant work space
@@ -48,10 +53,28 @@ class Function:
         return any(is_several(node) or name_of(node) in IMAGE_OPERATIONS for node in self.nodes)
 
     def source(self) -> str:
+        """Return the function; a long one in parts, since compilers take more than twice as long for twice the text."""
         parameters = [f"const real* __restrict a{k}" for k in range(len(self.arguments))]
         parameters += [f"real* __restrict r{k}" for k in range(len(self.results))]
-        head = f"static void {self.name}({', '.join([*parameters, 'real* __restrict work'])}) {{"
-        return "\n".join([*self.constants, head, *("  " + line for line in self.lines), "}"])
+        parameters.append("real* __restrict work")
+        body, made = self._parts(), list[str]()
+        if len(body) > 1:
+            for k, lines in enumerate(body):
+                used = set(re.findall(r"\b(?:[ar]\d+|work)\b", "\n".join(lines)))
+                taken = [parameter for parameter in parameters if parameter.rpartition(" ")[2] in used]
+                made += _function(f"__attribute__((noinline)) {self.name}_{k}", taken, lines)
+                body[k] = [f"{self.name}_{k}({', '.join(p.rpartition(' ')[2] for p in taken)});"]
+        return "\n".join(
+            [*self.constants, *made, *_function(self.name, parameters, [x for part in body for x in part])]
+        )
+
+    def _parts(self) -> list[list[str]]:
+        """Cut the lines between operations into parts of about `PART`."""
+        cuts = [0]
+        for end in self.ended:
+            if end - cuts[-1] >= PART:
+                cuts.append(end)
+        return [self.lines[begin:end] for begin, end in pairwise([*cuts, len(self.lines)])]
 
     # --- The graph ---
 
@@ -64,6 +87,7 @@ class Function:
                 self._constant(node)
             elif node.op == "call_function":
                 self._operation(node)
+                self.ended.append(len(self.lines))
                 self._release(place)
         for k, result in enumerate(self.results):
             if isinstance(result, fx.Node) and self.views[result].base != f"r{k}":
@@ -311,6 +335,10 @@ class Function:
         for k, size in enumerate(sizes):
             self.lines.append(f"for (int i{k} = 0; i{k} < {size}; ++i{k})")
         return [f"i{k}" for k in range(len(sizes))]
+
+
+def _function(name: str, parameters: Sequence[str], lines: Sequence[str]) -> list[str]:
+    return [f"static void {name}({', '.join(parameters)}) {{", *("  " + line for line in lines), "}"]
 
 
 def _operands(node: fx.Node) -> Sequence[Any]:
