@@ -15,6 +15,7 @@ from benchmarks.match import match
 from benchmarks.suite import Effort
 
 CONTENDERS: list[Contender[Training]] = [
+    training.UNROLL,
     training.by_rulec("fx"),
     training.by_rulec("inductor"),
     training.EAGER,

@@ -82,6 +82,23 @@ def prepare_rulec(problem: Training, backend: str) -> Run:
     return run
 
 
+def prepare_unroll(problem: Training, backend: str) -> Run:
+    """The same updates in one call, which plans memory once for all of them."""
+    compiled = rulec.load(problem.rule).compile(
+        problem.module, input_shape=tuple(problem.x.shape[2:]), dtype=problem.x.dtype, backend=backend
+    )
+    start = compiled.from_module(problem.module)
+    rates = {name: torch.tensor(value, dtype=problem.x.dtype) for name, value in RATES[problem.rule].items()}
+    genome, shell = compiled.init_genome() | rates, copy.deepcopy(problem.module)
+
+    def run() -> Later:
+        with torch.no_grad():
+            state = compiled.unroll(genome, dict(start), problem.x, problem.y)
+        return lambda: answer(dict(compiled.to_module(state, shell).named_parameters()))
+
+    return run
+
+
 def optimiser(rule: str, module: nn.Module, fused: bool = False) -> torch.optim.Optimizer:
     rates, weights = RATES[rule], module.parameters()
     if rule == "adam":
@@ -118,6 +135,7 @@ def by_rulec(backend: str) -> Contender[Training]:
     )
 
 
+UNROLL: Contender[Training] = Contender("rulec auto, one call", partial(prepare_unroll, backend="auto"))
 EAGER: Contender[Training] = Contender("autograd and optimiser, eager", partial(prepare_torch, compiled=False))
 FUSED: Contender[Training] = Contender(
     "autograd and fused optimiser, eager", partial(prepare_torch, compiled=False, fused=True)

@@ -31,7 +31,6 @@ FLAGS = (
     "-fno-trapping-math",
     "-ffp-contract=fast",
     "-w",
-    *(("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()),
 )
 
 
