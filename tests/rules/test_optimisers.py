@@ -143,3 +143,22 @@ def by_hand(g: Tensors, value: Tensor, slope: Tensor, m: Tensor, v: Tensor) -> T
     seen = torch.stack([slope / size, m / size, value], -1)
     hidden = torch.tanh(seen @ g["f.0.weight"] + g["f.0.bias"])
     return g["lr"] * (m / size + g["scale"] * (hidden @ g["f.1.weight"] + g["f.1.bias"])[..., 0])
+
+
+def test_every_weight_has_a_rate_of_its_own():
+    compiled = load("weightwise_sgd").compile("4-3(tanh)-2", loss="mse", dtype="float64")
+    state = compiled.init_state(3)
+    names = [name.removeprefix("w.") for name in state if name.startswith("w.")]
+    for name in names:
+        assert bool((state[f"rate.{name}"] == 0.1).all())
+        state[f"rate.{name}"] = torch.rand_like(state[f"rate.{name}"])
+    x, y = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
+    leaves = {name: state[f"w.{name}"].clone().requires_grad_() for name in names}
+    hidden = torch.tanh(x @ leaves["c1.weight"] + leaves["c1.bias"])
+    loss = ((hidden @ leaves["c2.weight"] + leaves["c2.bias"] - y) ** 2).mean()
+    slopes = torch.autograd.grad(loss, list(leaves.values()))
+    after, out = compiled(compiled.init_genome(), state, x, y)
+    torch.testing.assert_close(out.loss, loss.detach())
+    for (name, leaf), slope in zip(leaves.items(), slopes, strict=True):
+        torch.testing.assert_close(after[f"w.{name}"], leaf.detach() - state[f"rate.{name}"] * slope)
+        assert torch.equal(after[f"rate.{name}"], state[f"rate.{name}"])

@@ -38,6 +38,7 @@ RULES = (
     "sgd",
     "sign_symmetry",
     "weight_perturbation",
+    "weightwise_sgd",
 )
 NOISY = ("node_perturbation", "weight_perturbation")
 
