@@ -207,7 +207,7 @@ def train(
         Backend, typer.Option(help="How inner loops run; auto chooses by the size of the network.")
     ] = Backend.auto,
     precision: Annotated[
-        Precision, typer.Option(help="Of matrix products in inner loops; bf16 changes predictions by about 1%.")
+        Precision, typer.Option(help="Of inner products; bf16: about 1%.")
     ] = Precision.full,
     device: Annotated[Device, typer.Option()] = Device.cpu,
     memory: Annotated[

@@ -92,6 +92,8 @@ def _conclude(result: MetaResult, paths: Mapping[str, Path]) -> None:
         f"{bold(f'{best.accuracy[at]:.3f}')} ± {best.accuracy_sd[at]:.3f} (sd over {best.episodes} episodes, each with data and initial "
         f"synapses of its own; seed {result.seed})"
     )
+    if result.through:
+        say(f"gradients came back through {result.through}")
     width = max(map(len, paths))
     say("\n" + "\n".join(f"{name.ljust(width)}  {path}" for name, path in paths.items()))
 

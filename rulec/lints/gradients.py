@@ -11,7 +11,7 @@ from rulec.lints.wording import lines, name_span, quoted
 from rulec.semantics import typed as t
 from rulec.source import Diagnostic
 
-GRADIENTS = ("unroll", "first_order", "truncated", "forward", "implicit", "neumann", "one_step")
+GRADIENTS = ("auto", "unroll", "first_order", "truncated", "forward", "implicit", "neumann", "one_step")
 _ONE_STEP = ("first_order", "one_step")  # nothing passes from an update to the one before, but along a state itself
 
 
@@ -63,9 +63,14 @@ def _more(name: str, cuts: Sequence[Op]) -> tuple[str, ...]:
 
 def cut_meta(outer: t.Outer, variant: Variant) -> Iterator[Diagnostic]:
     """Find what an outer step learns by gradients, and no gradient reaches."""
-    if outer.through.name in GRADIENTS:
+    if outer.through.name in GRADIENTS and not (outer.through.name == "auto" and scores_alone(outer)):
         for item in outer.meta:
             yield from unreached(outer, item, variant)
+
+
+def scores_alone(outer: t.Outer) -> bool:
+    """Whether an objective has no derivative."""
+    return any(name == "error" for _, name in outer.objectives)
 
 
 def unreached(outer: t.Outer, item: t.Call, variant: Variant) -> Iterator[Diagnostic]:

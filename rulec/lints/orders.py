@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from rulec.ir.graph import Op
 from rulec.lints.flow import INITIAL, lasts
-from rulec.lints.gradients import unreached
+from rulec.lints.gradients import scores_alone, unreached
 from rulec.lints.lint import Lint, Variant
 from rulec.lints.paths import Key, Paths, cut_name
 from rulec.lints.wording import quoted
 from rulec.semantics import typed as t
 from rulec.source import Diagnostic
 
-EXACT = ("unroll", "truncated", "forward", "implicit", "neumann")
+EXACT = ("auto", "unroll", "truncated", "forward", "implicit", "neumann")
 _LINEAR = ("add", "sub", "neg", "rename", "take", "insert", "stop")
 _ROUNDS = 8  # more than there are nested repeats
 
@@ -71,7 +71,11 @@ class Orders:
 
 def silently_first_order(outer: t.Outer, variant: Variant) -> Iterator[Diagnostic]:
     """Find an outer step that asks for an exact gradient of a rule whose updates cut all that makes it one."""
-    if outer.through.name not in EXACT or any(any(True for _ in unreached(outer, m, variant)) for m in outer.meta):
+    if (
+        outer.through.name not in EXACT
+        or scores_alone(outer)
+        or any(any(True for _ in unreached(outer, m, variant)) for m in outer.meta)
+    ):
         return
     paths = variant.paths
     updates = _updates(paths)

@@ -49,6 +49,9 @@ def conclude(made: Plan, done: Checkpoint, folder: Path | None, episodes: int, i
         problem.outer.name,
         interrupted,
         paths,
+        f"{problem.outer.through.name}{' with checkpoint' if problem.outer.checkpoint else ''}: {made.why}"
+        if made.why
+        else "",
     )
 
 

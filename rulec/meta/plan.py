@@ -15,6 +15,7 @@ from rulec.meta import messages
 from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import as_members, check_fit
 from rulec.meta.hypergradients import Hypergradient, Settings, hypergradient_of
+from rulec.meta.hypergradients.choice import chosen
 from rulec.meta.outer import check_inner, fitted, outer_from, with_rate
 from rulec.meta.parameters import Free, parameters_of, shared_initial
 from rulec.meta.problem import Problem
@@ -39,6 +40,7 @@ class Plan:
     free: Free
     steps: int
     identity: dict[str, str]
+    why: str = ""  # why it is this hypergradient, where the outer step names none
 
 
 def plan(
@@ -66,6 +68,15 @@ def plan(
     clip = float(_chosen(clip, outer, "clip", CLIP))
     if not clip > 0:
         raise RuleError([messages.not_positive(None, "clip", clip)])
+    like = fitted(outer, compiled)
+    outer, why = chosen(
+        outer,
+        like,
+        parameters_of(outer, like),
+        outer.steps if inner_steps is None else inner_steps,
+        batch_of(outer, batch, task),
+        memory,
+    )
     method = hypergradient_of(outer, Settings(clip, _count("patience", patience, 1), compiled.population))
     step = replace(fitted(outer, compiled), population=method.members(compiled.population))
     genome = _started(start, step, outer, seed)
@@ -90,6 +101,7 @@ def plan(
         {name: value.detach() for name, value in free.items()},
         count,
         _identity(problem, clip, patience, genome),
+        why,
     )
 
 

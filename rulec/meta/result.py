@@ -34,6 +34,7 @@ class MetaResult:
     outer: str
     interrupted: bool
     paths: dict[str, Path]
+    through: str = ""  # the hypergradient and why, where the outer step names none
 
     def rows(self) -> list[dict[str, object]]:
         """Return one record per member, for a table."""

@@ -34,7 +34,6 @@ _EXAMPLES = {
     "inner": "inner rule for 10 steps on support",
     "meta": "meta genome",
     "minimize": "minimize loss on query",
-    "through": "through unroll",
     "by": "by adam(lr = 0.001)",
 }
 _KEYWORDS: dict[type[ast.Node], str] = {
@@ -67,10 +66,10 @@ def check_outer(
     steps = _check_inner(inner, rules, values, found, ignored) if inner else 1
     extras = tuple(e for term in (inner.plus if inner else ()) if (e := _extra(term, values, found)) is not None)
     items = _check_meta(meta, inner, rules, values, found) if meta and inner else ()
-    method = _check_through(through, values, found) if through else None
+    method = _check_through(through, values, found) if through else t.Call("auto", (), {}, outer.name.span)
     optimizer = _invocation(by.optimizer, values, found) if by else None
     settings = _settings(by, values, found) if by else {}
-    if len(found.errors) > before or not (inner and meta and through and method and optimizer):
+    if len(found.errors) > before or not (inner and meta and method and optimizer):
         return None
     return t.Outer(
         outer.name.name,
@@ -82,7 +81,7 @@ def check_outer(
         items,
         tuple(goal for goal in goals if goal is not None),
         method,
-        any(modifier.name == "checkpoint" for modifier in through.modifiers),
+        through is not None and any(modifier.name == "checkpoint" for modifier in through.modifiers),
         optimizer,
         settings,
         outer.span,

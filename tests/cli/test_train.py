@@ -193,6 +193,8 @@ def test_an_evaluation_prints_and_writes_tables_and_a_picture(evaluated):
         "accuracy.png",
         "accuracy.csv",
         "accuracy.md",
+        "intervals.csv",
+        "intervals.md",
         "transfer.csv",
         "transfer.md",
     }
