@@ -104,7 +104,7 @@ def _told(network: Network, together: bool) -> str:
         return ""
     if together:
         return "\nbatch normalisation saw each query as a whole: transductive (--one-by-one is not)"
-    return "\neach sample of a query was predicted by itself: not transductive"
+    return "\neach sample of a query was predicted in a batch with the support alone: not transductive"
 
 
 def _table(rows: Sequence[Row], stem: Path, columns: Sequence[str] | None = None) -> list[Path]:

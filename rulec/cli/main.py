@@ -206,9 +206,7 @@ def train(
     backend: Annotated[
         Backend, typer.Option(help="How inner loops run; auto chooses by the size of the network.")
     ] = Backend.auto,
-    precision: Annotated[
-        Precision, typer.Option(help="Of inner products; bf16: about 1%.")
-    ] = Precision.full,
+    precision: Annotated[Precision, typer.Option(help="Of inner products; bf16: about 1%.")] = Precision.full,
     device: Annotated[Device, typer.Option()] = Device.cpu,
     memory: Annotated[
         str | None,
@@ -275,7 +273,7 @@ def eval_(
     ] = None,
     query: Query = None,
     one_by_one: Annotated[
-        bool, typer.Option("--one-by-one", help="Predict each sample of a query by itself: not transductive.")
+        bool, typer.Option("--one-by-one", help="Predict each query beside the support alone: not transductive.")
     ] = False,
     seed: Annotated[int, typer.Option(metavar="S")] = 0,
     data: Data = None,

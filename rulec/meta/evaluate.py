@@ -106,7 +106,7 @@ def evaluate(
 
     `genome` and the learned initial states `initial` have no population axis. All episodes run side by side, whatever axes the
     rule was compiled for. Where a normalisation uses the statistics of a batch, predicting a query `together` is transductive: each answer
-    depends on the other questions; otherwise every sample is predicted by itself. Raises `RuleError` where genome, task and network do not fit.
+    depends on the other questions; otherwise every sample is predicted in a batch with the support alone. Raises `RuleError` where genome, task and network do not fit.
     """
     task = task_from(task)
     setting = Setting(tuple(updates), episodes, batch_for(task, batch), query, seed, held_out, together)
@@ -141,7 +141,8 @@ def measure(
     accuracy, loss, done = [], [], 0
     for updates in setting.updates:
         state = step.unroll(genome, state, batches.x[done:updates], batches.y[done:updates], unread=False)
-        prediction = _predicted(step, genome, state, batches.query_x, setting.together)
+        known = batches.x[max(updates - 1, 0) :][:1] if not setting.together else None
+        prediction = _predicted(step, genome, state, batches.query_x, known)
         accuracy.append(task.accuracy(prediction, batches.query_y))
         loss.append(query_loss(task.loss, prediction, batches.query_y))
         done = updates
@@ -150,11 +151,14 @@ def measure(
     )
 
 
-def _predicted(step: CompiledRule, genome: Genome, state: State, x: Tensor, together: bool) -> Tensor:
-    if together:
+def _predicted(step: CompiledRule, genome: Genome, state: State, x: Tensor, known: Tensor | None) -> Tensor:
+    """Predict a query as one batch, or each of its samples in a batch with the support that was last learned from, `known`."""
+    if known is None:
         return step.predict(genome, state, x)
     axis = len(step.lead_shape)
-    return torch.cat([step.predict(genome, state, one) for one in x.split(1, axis)], axis)
+    beside = [] if not len(known) else [known[0]]
+    ones = (torch.cat([*beside, one], axis) for one in x.split(1, axis))
+    return torch.cat([step.predict(genome, state, one).select(axis, -1).unsqueeze(axis) for one in ones], axis)
 
 
 def curve_of(measured: Measured, member: int, task: Task, network: str) -> Curve:

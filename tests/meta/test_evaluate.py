@@ -206,9 +206,9 @@ def test_one_by_one_no_answer_depends_on_the_other_questions():
     episode = task.episode(seed=derived_seed("evaluate", "held-out", 0), steps=2, batch=4, tasks=3, held_out=True)
     genome = {name: value[None] for name, value in compiled.init_genome().items()}
     state = step.init_state(derived_seed("evaluate", "synapses", 0), batch=4)
-    answers = torch.stack(
-        [step.predict(genome, state, episode.query_x[None, :, k : k + 1])[:, :, 0] for k in range(8)], 2
-    )
+    known = episode.support_x[:1]  # before the first update, too
+    batches = [torch.cat([known, episode.query_x[None, :, k : k + 1]], 2) for k in range(8)]
+    answers = torch.stack([step.predict(genome, state, batch)[:, :, 4] for batch in batches], 2)
     loss = -(answers.log_softmax(-1) * episode.query_y).sum(-1).mean()
     assert found[False].loss[0] == pytest.approx(float(loss), rel=1e-6)
     assert found[False].rows()[0]["loss_ci95"] == pytest.approx(1.96 * found[False].loss_sd[0] / 3**0.5)

@@ -51,11 +51,18 @@ def test_maml_on_omniglot():
     """Five ways, one shot, on the two small archives; whole alphabets held out. The paper has 98.7% on all of Omniglot."""
     assert Path(os.environ["RULEC_DATA"]).is_dir()
     task = "omniglot(ways=5, shots=1)"
-    compiled, result, data = learned(MAML, {"rate": 0.4, "tasks": 16}, task, OMNIGLOT, 800, 5)
+    compiled, result, data = learned(MAML, {"rate": 0.4, "tasks": 16}, task, OMNIGLOT, 800, 75)
     found = {}
     for together in (True, False):
         found[together] = evaluate(
-            compiled, result.genome, data, updates=(0, 1, 3), episodes=600, initial=result.initial, together=together
+            compiled,
+            result.genome,
+            data,
+            updates=(0, 1, 3),
+            episodes=600,
+            query=25,
+            initial=result.initial,
+            together=together,
         )
         how = "transductive" if together else "not transductive"
         for row in found[together].rows():
