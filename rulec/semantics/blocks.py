@@ -73,7 +73,16 @@ def walk(root: ast.Node) -> Iterator[ast.Node]:
             pending += part
         elif isinstance(part, ast.Node):
             yield part
-            pending += [getattr(part, field.name) for field in fields(part)]
+            pending += [getattr(part, name) for name in _field_names(type(part))]
+
+
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _field_names(kind: type) -> tuple[str, ...]:
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(field.name for field in fields(kind))
+    return _NAMES[kind]
 
 
 def _check_block(node: ast.Block, scope: Scope, progress: Progress) -> t.Block | None:

@@ -94,7 +94,16 @@ def _check_declarations(sections: list[ast.Node], on_parameters: bool, scope: Sc
 
 def _blocks(nodes: Iterable[ast.Node]) -> list[ast.Block]:
     """Return every block, those inside `repeat` and `if` too, in the order of the text."""
-    blocks = [part for node in nodes for part in walk(node) if isinstance(part, ast.Block)]
+    blocks: list[ast.Block] = []
+    pending: list[ast.Node] = list(nodes)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Block):
+            blocks.append(node)
+        elif isinstance(node, ast.Repeat):
+            pending += node.body
+        elif isinstance(node, ast.If):
+            pending += (*node.then, *node.otherwise)
     return sorted(blocks, key=lambda block: block.span.start)
 
 
