@@ -168,12 +168,12 @@ def too_few_classes(span: Span | None, count: int) -> RuleError:
 # --- Files of images -------------------------------------------------------------------------
 
 
-def data_not_given(task: str) -> RuleError:
+def data_not_given(task: str, files: str | None = None) -> RuleError:
     return fail(
         "data-not-given",
         f"the task `{task}` reads images from a folder, and no folder of data was given",
         notes=("neither a data folder nor the environment variable RULEC_DATA is set",),
-        help=f"put {wanted_files()} into `FOLDER/{task}` and set `RULEC_DATA=FOLDER`",
+        help=f"put {files or wanted_files()} into `FOLDER/{task}` and set `RULEC_DATA=FOLDER`",
     )
 
 

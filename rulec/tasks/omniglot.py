@@ -28,7 +28,7 @@ Images = dict[tuple[str, str], list[Callable[[], bytes]]]  # (group, class): how
 
 def _make_omniglot(arguments: Arguments) -> FewShot:
     if arguments.data is None:
-        raise messages.data_not_given("omniglot")
+        raise messages.data_not_given("omniglot", "`images_background_small1.zip` and `images_background_small2.zip`")
     folder = arguments.data / "omniglot"
     images = _from_archives(folder)
     known = sorted({alphabet for alphabet, _ in images})

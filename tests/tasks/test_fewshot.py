@@ -159,7 +159,10 @@ def test_mistakes_are_told(archives, text, id):
     assert caught.value.diagnostics[0].id == id
 
 
-def test_missing_and_broken_archives_are_told(tmp_path):
+def test_missing_and_broken_archives_are_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("RULEC_DATA", raising=False)
+    with pytest.raises(RuleError, match=r"data-not-given(.|\n)*images_background_small1.zip"):
+        task_from("omniglot")
     with pytest.raises(RuleError, match="omniglot-missing"):
         task_from("omniglot", tmp_path)
     (tmp_path / "omniglot").mkdir()
