@@ -77,8 +77,6 @@ def slope(
     start = {"l": torch.tensor(weight, dtype=torch.float64)}
     made = planned(compiled, Half(), rule.outer("exact"), start=start, inner_steps=updates, batch=1)
     outer = replace(made.problem.outer, through=Call(method, arguments, settings, made.problem.outer.through.span))
-    if method in ("es", "pes"):
-        outer = replace(outer, steps=updates)
     found = READERS[method](outer, Settings(1e9, 5, members))
     problem = replace(made.problem, outer=outer)
     _, gradient = found.gradient(problem, made.free, number)

@@ -127,22 +127,19 @@ def _planes(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _mean_pooled(function: Function, node: fx.Node) -> None:
-    x = _whole(function, given(node)[0])
-    out = function.out(node)
-    patch, stride, padding, _, counts, divisor = _pool_arguments(node, 1)
-    window = _window(x.sizes, patch, stride, padding, 1, out.sizes)
-    how = f"{'true' if counts else 'false'}, {divisor or 0}"
-    function.lines.append(f"mean_pool({_pointer(x)}, {_planes(x.sizes)}, {window}, {how}, {_pointer(out)});")
+def _mean_pool(name: str, first: int) -> Callable[[Function, fx.Node], None]:
+    """Write the means of patches, or their derivative; settings stand from the argument `first` on."""
 
+    def write(function: Function, node: fx.Node) -> None:
+        source = _whole(function, given(node)[0])
+        out = function.out(node)
+        image, patches = (source, out) if first == 1 else (out, source)
+        patch, stride, padding, _, counts, divisor = _pool_arguments(node, first)
+        window = _window(image.sizes, patch, stride, padding, 1, patches.sizes)
+        how = f"{'true' if counts else 'false'}, {divisor or 0}"
+        function.lines.append(f"{name}({_pointer(source)}, {_planes(image.sizes)}, {window}, {how}, {_pointer(out)});")
 
-def _mean_pool_slope(function: Function, node: fx.Node) -> None:
-    g = _whole(function, given(node)[0])
-    out = function.out(node)
-    patch, stride, padding, _, counts, divisor = _pool_arguments(node, 2)
-    window = _window(out.sizes, patch, stride, padding, 1, g.sizes)
-    how = f"{'true' if counts else 'false'}, {divisor or 0}"
-    function.lines.append(f"mean_pool_back({_pointer(g)}, {_planes(g.sizes)}, {window}, {how}, {_pointer(out)});")
+    return write
 
 
 def _max_pooled(function: Function, node: fx.Node, pool: fx.Node, which: int) -> None:
@@ -192,8 +189,8 @@ def _blank(function: Function, node: fx.Node) -> None:
 
 IMAGE_OPERATIONS: dict[str, Callable[[Function, fx.Node], None]] = {
     "convolution": _convolved,
-    "avg_pool2d": _mean_pooled,
-    "avg_pool2d_backward": _mean_pool_slope,
+    "avg_pool2d": _mean_pool("mean_pool", 1),
+    "avg_pool2d_backward": _mean_pool("mean_pool_back", 2),
     "gather": _gathered,
     "scatter_add": _scattered,
     "new_zeros": _blank,

@@ -18,7 +18,7 @@ from rulec.runtime.unrolls.engine import Memory
 
 @dataclass(frozen=True)
 class Descent(Hypergradient, abc.ABC):
-    """Every method that gives one gradient per member and leaves the step to an optimiser.
+    """Every method that follows a gradient of each member and leaves the step to an optimiser.
 
     A member whose loss, gradient or next genome is not finite keeps its meta-parameters and optimiser state; after `patience`
     such steps in a row it is retired. Members never meet in a sum, so none spoils another.
@@ -27,10 +27,6 @@ class Descent(Hypergradient, abc.ABC):
     optimizer: Optimizer
     clip: float
     patience: int
-
-    @abc.abstractmethod
-    def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
-        """Return the scores of meta-step `number` and the gradient of each member's objective."""
 
     def members(self, population: int | None) -> int:
         return population or 1
@@ -43,9 +39,6 @@ class Descent(Hypergradient, abc.ABC):
             "retired": torch.full((count,), -1, dtype=torch.int64, device=device),
         }
         return Search(free, memory | self.optimizer.begin(free))
-
-    def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
-        return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
 
     def moved(
         self, problem: Problem, search: Search, number: int, score: Scored, gradient: Free
@@ -64,6 +57,18 @@ class Descent(Hypergradient, abc.ABC):
 
     def retired(self, search: Search) -> Tensor:
         return search.memory["retired"]
+
+
+@dataclass(frozen=True)
+class GradientDescent(Descent, abc.ABC):
+    """Every method whose gradient depends on the meta-parameters alone, and not on what earlier meta-steps left."""
+
+    @abc.abstractmethod
+    def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
+        """Return the scores of meta-step `number` and the gradient of each member's objective."""
+
+    def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
+        return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
 
 
 def reverse_gradient(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rulec.meta import messages
-from rulec.meta.hypergradients.descent import Descent
+from rulec.meta.hypergradients.descent import Descent, GradientDescent
 from rulec.meta.hypergradients.finite_difference import at_offsets, gathered, spread
 from rulec.meta.hypergradients.interface import Search, Settings, Step
 from rulec.meta.hypergradients.reading import check_starts, no_arguments, no_checkpoint, settings_of
@@ -65,7 +65,7 @@ def _middle(found: Scored) -> Scored:
 
 @final
 @dataclass(frozen=True)
-class Es(Descent):
+class Es(GradientDescent):
     """`through es(sigma = 0.1, pairs = 16)`."""
 
     sigma: float
@@ -108,9 +108,6 @@ class Pes(Descent):
         found = Scored(*(gathered(v, 2 * self.pairs) for v in (score.loss, score.accuracy, score.objective)))
         moved, told = self.moved(problem, search, number, _middle(found), estimate(found.objective, sums, self.sigma))
         return Search(moved.free, moved.memory | _kept(after, sums)), told
-
-    def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
-        raise NotImplementedError("a segment has a gradient only as part of its trajectory")
 
     def _trajectory(self, problem: Problem, free: Free, number: int) -> dict[str, Tensor]:
         """Return what is remembered at the beginning of a trajectory. Raises `RuleError` if no whole number of segments makes one."""

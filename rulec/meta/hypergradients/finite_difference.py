@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from rulec.meta.hypergradients.descent import Descent
+from rulec.meta.hypergradients.descent import GradientDescent
 from rulec.meta.hypergradients.forward import unit_rows
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import no_arguments, no_checkpoint, settings_of
@@ -27,7 +27,7 @@ CHUNK = 64  # meta-parameters that are moved at once
 
 @final
 @dataclass(frozen=True)
-class FiniteDifference(Descent):
+class FiniteDifference(GradientDescent):
     """`through finite_difference(eps = 0.001)`."""
 
     eps: float

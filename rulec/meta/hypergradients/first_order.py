@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from rulec.meta.hypergradients.descent import Descent, reverse_gradient
+from rulec.meta.hypergradients.descent import GradientDescent, reverse_gradient
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import check_differentiable, no_checkpoint, no_settings
 from rulec.meta.objective import Scored
@@ -21,7 +21,7 @@ from rulec.semantics.typed import Outer
 
 @final
 @dataclass(frozen=True)
-class FirstOrder(Descent):
+class FirstOrder(GradientDescent):
     """`through first_order`."""
 
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:

@@ -14,7 +14,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from rulec.meta.hypergradients.descent import Descent
+from rulec.meta.hypergradients.descent import GradientDescent
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import check_differentiable, no_arguments, no_checkpoint, settings_of
 from rulec.meta.objective import Scored, scored
@@ -29,7 +29,7 @@ CHUNK = 32  # directions that are carried along at once
 
 @final
 @dataclass(frozen=True)
-class Forward(Descent):
+class Forward(GradientDescent):
     """`through forward`, and `through forward(directions = S)`."""
 
     directions: int | None  # None: one along each meta-parameter

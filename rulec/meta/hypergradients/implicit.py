@@ -26,7 +26,7 @@ from torch.autograd import grad
 
 from rulec.ir.extra import constant_states
 from rulec.meta import messages
-from rulec.meta.hypergradients.descent import Descent
+from rulec.meta.hypergradients.descent import GradientDescent
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import (
     check_differentiable,
@@ -53,7 +53,7 @@ TOLERANCE = 1e-3  # of |u.Av - v.Au| against their size
 
 @final
 @dataclass(frozen=True)
-class Implicit(Descent):
+class Implicit(GradientDescent):
     """`through implicit(cg, steps = 5, damping = 0)`, `through implicit(neumann, steps = 5)`, `through neumann(steps = 5)`."""
 
     solver: str

@@ -12,7 +12,7 @@ from typing import final
 import torch
 
 from rulec.meta import messages
-from rulec.meta.hypergradients.descent import Descent
+from rulec.meta.hypergradients.descent import GradientDescent
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import no_checkpoint, no_settings
 from rulec.meta.objective import Scored
@@ -25,7 +25,7 @@ from rulec.source import RuleError
 
 @final
 @dataclass(frozen=True)
-class Reptile(Descent):
+class Reptile(GradientDescent):
     """`through reptile`, for initial values alone."""
 
     @torch.no_grad()

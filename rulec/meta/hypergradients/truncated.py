@@ -12,7 +12,7 @@ from typing import final
 
 import torch
 
-from rulec.meta.hypergradients.descent import Descent, pulled
+from rulec.meta.hypergradients.descent import GradientDescent, pulled
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import (
     check_differentiable,
@@ -30,7 +30,7 @@ from rulec.semantics.typed import Outer
 
 @final
 @dataclass(frozen=True)
-class Truncated(Descent):
+class Truncated(GradientDescent):
     """`through truncated(k)`, and `through one_step`."""
 
     last: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from rulec.meta.hypergradients.descent import Descent, reverse_gradient
+from rulec.meta.hypergradients.descent import GradientDescent, reverse_gradient
 from rulec.meta.hypergradients.interface import Settings
 from rulec.meta.hypergradients.reading import check_differentiable, no_settings
 from rulec.meta.objective import Scored
@@ -22,7 +22,7 @@ from rulec.semantics.typed import Outer
 
 @final
 @dataclass(frozen=True)
-class Unroll(Descent):
+class Unroll(GradientDescent):
     """`through unroll`, and `through unroll with checkpoint`."""
 
     checkpointed: bool
