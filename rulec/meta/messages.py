@@ -61,6 +61,16 @@ def horizon_differs(span: Span, horizon: int, steps: int) -> Diagnostic:
     )
 
 
+def needs_count(span: Span, method: str) -> Diagnostic:
+    return Diagnostic(
+        "needs-count",
+        f"`through {method}` needs the number of updates to go back through",
+        span,
+        "one whole number from 1 is expected in parentheses",
+        help=f"write `through {method}(3)`",
+    )
+
+
 def unknown_solver(span: Span, name: str, known: Sequence[str]) -> Diagnostic:
     return Diagnostic(
         "unknown-solver",

@@ -88,7 +88,7 @@ def plan(
         parameters,
         genome,
         seed,
-        _count("inner_steps", outer.steps if inner_steps is None else inner_steps, 0),
+        _count("inner_steps", outer.steps if inner_steps is None else inner_steps, method.least_updates),
         batch_of(outer, batch, task),
         None if query is None else _count("query", query, 1),
         None if memory is None else _count("memory", memory, 1),

@@ -299,7 +299,7 @@ def samples_fixed(task: str, samples: int, given: int) -> RuleError:
     return fail(
         "samples-fixed",
         f"an update on task `{task}` has {samples} samples, not {given}",
-        help="leave the batch size out, or change ways and shots of the task",
+        help="leave the batch size out, or change the task: `shots`, and `ways` where it has classes",
     )
 
 

@@ -215,3 +215,15 @@ def test_settings_of_cma_are_checked(backprop, functions, settings, id):
     outer = backprop.outer("cma")
     wrong = dataclasses.replace(outer, optimizer=dataclasses.replace(outer.optimizer, settings=settings))
     assert _error(_compiled(backprop), functions, wrong).id == id
+
+
+@pytest.mark.parametrize("name", sorted(shipped_outers().outers))
+def test_inner_loops_without_updates_run_or_are_refused(name, backprop, functions):
+    outer = backprop.outer(name)
+    rule = backprop if outer.inner.name == "rule" else rulec.load(outer.inner.name)
+    given = {"steps": 1, "batch": 16, "inner_steps": 0, "episodes": 2}
+    if outer.through.name in ("pes", "implicit", "neumann"):
+        with pytest.raises(RuleError, match="inner_steps"):
+            meta_train(_compiled(rule), functions, name, **given)
+    else:
+        meta_train(_compiled(rule), functions, name, **given)

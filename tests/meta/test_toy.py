@@ -204,8 +204,8 @@ def test_damping_shrinks():
 @pytest.mark.parametrize(
     ("method", "arguments", "settings", "id"),
     [
-        ("truncated", (), {}, "wrong-setting"),
-        ("truncated", (0,), {}, "wrong-setting"),
+        ("truncated", (), {}, "needs-count"),
+        ("truncated", (0,), {}, "needs-count"),
         ("implicit", (), {}, "unknown-solver"),
         ("implicit", ("lu",), {}, "unknown-solver"),
         ("implicit", ("cg",), {"steps": 0}, "wrong-setting"),

@@ -83,6 +83,8 @@ class Es(GradientDescent):
 class Pes(Descent):
     """`through pes(sigma = 0.1, pairs = 16, horizon = 100)`: the objective is the mean of those after each segment of a trajectory."""
 
+    least_updates = 1
+
     sigma: float
     pairs: int
     horizon: int

@@ -56,6 +56,8 @@ TOLERANCE = 1e-3  # of |u.Av - v.Au| against their size
 class Implicit(GradientDescent):
     """`through implicit(cg, steps = 5, damping = 0)`, `through implicit(neumann, steps = 5)`, `through neumann(steps = 5)`."""
 
+    least_updates = 1
+
     solver: str
     steps: int
     damping: float
@@ -74,12 +76,12 @@ class Implicit(GradientDescent):
 
         def pull(vector: Vector) -> Vector:
             """Return (dF/dw)^T times a vector."""
-            slopes = grad(_after(problem, still, found, moving), list(moving.values()), vector, allow_unused=True)
+            slopes = _pulled(_after(problem, still, found, moving), list(moving.values()), vector)
             return _filled(slopes, vector)
 
         solved = self._solved(pull, right, problem)
         fixed = {name: value.detach() for name, value in found.items()} | given
-        by_update = grad(_after(problem, inner, fixed, moving), list(leaves.values()), solved, allow_unused=True)
+        by_update = _pulled(_after(problem, inner, fixed, moving), list(leaves.values()), solved)
         pairs = zip(direct.items(), by_update, strict=True)
         return score, {name: value if extra is None else value + extra for (name, value), extra in pairs}
 
@@ -115,6 +117,14 @@ def _after(problem: Problem, inner: Inner, state: State, moving: Iterable[str]) 
     """Make the last update once more: the states that move, after it."""
     after = problem.updated(inner, state, problem.inner_steps - 1, problem.inner_steps)
     return [after[name] for name in moving]
+
+
+def _pulled(results: Vector, wanted: Vector, cotangents: Vector) -> Sequence[Tensor | None]:
+    """Differentiate what depends on anything."""
+    pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if r.requires_grad]
+    if not pairs:
+        return [None] * len(wanted)
+    return grad([r for r, _ in pairs], wanted, [c for _, c in pairs], allow_unused=True)
 
 
 def _filled(values: Sequence[Tensor | None], like: Vector) -> Vector:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -33,6 +34,8 @@ class Step:
 
 class Hypergradient(abc.ABC):
     """A method of an outer step. It is a function of its arguments alone, so that a resumed run repeats an unbroken one."""
+
+    least_updates: ClassVar[int] = 0  # that an inner loop must make
 
     @abc.abstractmethod
     def members(self, population: int | None) -> int:

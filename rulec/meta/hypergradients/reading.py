@@ -44,14 +44,13 @@ def settings_of(outer: Outer, known: Mapping[str, float], positive: Container[st
     return found
 
 
-def count_of(outer: Outer, name: str) -> int:
+def count_of(outer: Outer) -> int:
     """Read the one whole number of `through truncated(5)`. Raises `RuleError`."""
     arguments = outer.through.arguments
     for setting in outer.through.settings:
         raise RuleError([unknown_setting(outer.through.span, setting, ())])
     if len(arguments) != 1 or isinstance(arguments[0], bool) or not isinstance(arguments[0], int) or arguments[0] < 1:
-        given = arguments[0] if len(arguments) == 1 else "nothing" if not arguments else "several"
-        raise RuleError([messages.wrong_setting(outer.through.span, name, given, "a whole number from 1")])
+        raise RuleError([messages.needs_count(outer.through.span, outer.through.name)])
     return arguments[0]
 
 

@@ -48,7 +48,7 @@ class Truncated(GradientDescent):
 
 
 def read(outer: Outer, settings: Settings) -> Truncated:
-    last = count_of(outer, "k")
+    last = count_of(outer)
     check_differentiable(outer)
     if last < outer.steps:
         check_starts(outer)
