@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rulec.runtime.unrolls.schedule import Costs, Move, extent, least_bytes, there_and_back
+from rulec.runtime.unrolls.schedule import Costs, Move, least_bytes, there_and_back
 
 costs = st.builds(Costs, st.integers(1, 50), st.integers(0, 500))
 
@@ -30,6 +30,12 @@ def undone_by(steps: int, moves: list[Move], cost: Costs) -> list[int]:
                 undone.append(move.begin + k)
     assert turned == 1
     return undone
+
+
+def extent(moves: list[Move], costs: Costs) -> int:
+    """Return how much memory some moves need, without what the turn keeps."""
+    kept = {"advance": costs.state, "record": costs.step, "turn": 0, "pull": costs.step}
+    return max(m.place + kept[m.kind] * (1 if m.kind == "advance" else m.end - m.begin) for m in moves) + costs.state
 
 
 def made_by(moves: list[Move]) -> int:

@@ -9,7 +9,6 @@ Griewank and Walther 2000, "Algorithm 799: Revolve"; Chen et al. 2016, "Training
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -97,12 +96,6 @@ def there_and_back(steps: int, costs: Costs, room: int | None) -> list[Move]:
 
     walk(0, steps, room, 0, True)
     return moves
-
-
-def extent(moves: Sequence[Move], costs: Costs) -> int:
-    """Return how much memory some moves need, without what the turn keeps."""
-    kept = {"advance": costs.state, "record": costs.step, "turn": 0, "pull": costs.step}
-    return max(m.place + kept[m.kind] * (1 if m.kind == "advance" else m.end - m.begin) for m in moves) + costs.state
 
 
 @cache
