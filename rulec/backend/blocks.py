@@ -24,13 +24,30 @@ def run_program(frame: Frame) -> None:
     """Run every block in order; the frame then holds the new states and the prediction."""
     for declared in frame.program.states:
         _start(frame, declared.name)
+    blocks = schedule(frame.program.blocks)
+    for block, _ in blocks:
+        if block.kind == frame.serving:
+            _run_data(frame, block)
     if frame.program.acts_on_parameters:
         own = {name[2:]: value for name, value in frame.state.items() if name.startswith("w.")}
         frame.plain = Plain(frame.emit, frame.network, own)
         frame.prediction = frame.plain.forward(frame.x)
-    for block, count in schedule(frame.program.blocks):
-        frame.running, frame.run_count = block.kind, count
-        _BLOCKS[block.kind](frame, block)
+    for block, count in blocks:
+        if block.kind not in ("support", "query"):
+            frame.running, frame.run_count = block.kind, count
+            _BLOCKS[block.kind](frame, block)
+
+
+def _run_data(frame: Frame, block: Block) -> None:
+    """Put in the place of the data what they become; both from what they were."""
+    frame.running = block.kind
+    views = {"input": View(frame.network.input, "i"), "target": View(frame.network.output, "j")}
+    made = {write.name: frame.value(write.value, views[write.name]) for write in block.writes}
+    frame.x, frame.y = made.get("input", frame.x), made.get("target", frame.y)
+
+
+def _run_weight(frame: Frame, block: Block) -> None:
+    frame.weight = frame.value(block.writes[0].value, View(frame.network.output, "j"))
 
 
 def _start(frame: Frame, name: str) -> None:
@@ -107,12 +124,14 @@ def _run_update(frame: Frame, block: Block) -> None:
     new: dict[str, Value] = {}
     for write in block.writes:
         if len(write.side.split(",")) == 2:
-            for connection in frame.network.weighted:
+            for connection in frame.learning:
                 view = views.setdefault(connection.name, View(connection=connection))
                 value = _kernel(frame, frame.value(write.value, view), connection, write)
                 new[f"{write.name}.{connection.name}"] = _named(write, value, f"{connection.name}_new")
         else:
             for layer in layers_with_weights(frame.network):
+                if not any(c in frame.learning for c in frame.network.incoming(layer.name)):
+                    continue
                 view = views.setdefault(f"{layer.name} {write.side}", View(layer=layer, side=write.side))
                 value = frame.relabelled(frame.value(write.value, view), write.side, "j")
                 new[f"{write.name}.{layer.name}"] = _named(write, value, f"{layer.name}_new")
@@ -127,9 +146,12 @@ def _kernel(frame: Frame, value: Value, connection: Connection, write: Write) ->
 
 def _run_parameters(frame: Frame, block: Block) -> None:
     assert frame.plain is not None
-    gradients = frame.plain.gradients(frame.y, frame.loss_name)
+    gradients = frame.plain.gradients(frame.y, frame.loss_name, frame.weight)
     new: dict[str, Value] = {}
     for slot in parameter_slots(frame.network, "w"):
+        own = [slot.connection] if slot.connection else frame.network.incoming(slot.layer.name if slot.layer else "")
+        if not any(connection in frame.learning for connection in own):
+            continue
         place = slot.name.split(".", 1)[1]
         view = View(parameter=slot, gradient=gradients[place])
         for write in block.writes:
@@ -150,4 +172,5 @@ _BLOCKS: dict[str, Callable[[Frame, Block], None]] = {
     "backward": _run_backward,
     "update": _run_update,
     "parameters": _run_parameters,
+    "weight": _run_weight,
 }

@@ -74,8 +74,10 @@ class Frame:
         dtype: torch.dtype,
         table: Mapping[str, LowerOp],
         data: Collection[str] | None = None,
+        serving: str = "support",
     ) -> None:
-        """`data` are the leading axes that `x` and `y` have: all of them unless told otherwise."""
+        """`data` are the leading axes that `x` and `y` have: all of them unless told otherwise; `serving`: support or query."""
+        self.serving = serving
         self.program, self.network, self.loss_name, self.table = program, network, loss, table
         self.leading = tuple(a for a in LEADING if a in leading)
         sizes = dict(leading)
@@ -90,6 +92,7 @@ class Frame:
         self.state = {s.name: self.input(s.name, (*self.leading, *s.labels), "state") for s in self.state_slots}
         front = self.leading if data is None else tuple(a for a in self.leading if a in data)
         self.x = self.input("x", (*front, "n", *neuron_labels("i", network.input.shape)))
+        self.given = self.x  # before an inner problem changes it
         self.y = self.input("y", (*front, "n", "j"))
         self.t = self.input("t", ())
         self.noise: dict[str, tuple[NoiseSite, Value]] = {}
@@ -99,9 +102,13 @@ class Frame:
         self.prediction: Value | None = None
         self.prediction_span: Span | None = None
         self.plain: Plain | None = None
+        self.weight: Value | None = None  # of each sample's loss
         self.signal: str | None = None  # the state that the last forward sweep sent across
         self.running, self.run_count = "", 0
         self.clamped = clamped_states(program)
+        weighted = network.weighted
+        within = program.within
+        self.learning = [weighted[k] for k in (within.places(len(weighted)) if within else range(len(weighted)))]
         self._batch: fx.Node | None = None
 
     # --- Inputs and results ---
@@ -123,7 +130,7 @@ class Frame:
         """Return the number of samples."""
         if self._batch is None:
             with self.emit.graph.inserting_after(self.last_input):
-                self._batch = self.emit.batch_of(self.x)
+                self._batch = self.emit.batch_of(self.given)
                 self._batch._rename("batch")
         return self._batch
 

@@ -40,13 +40,14 @@ def lower_step(
     dtype: torch.dtype,
     data: Collection[str] | None = None,
 ) -> Lowered:
-    """Return the graph of one whole step: genome, state, x, y, t, noise to new state, prediction and loss.
+    """Return the graph of one whole step: genome, state, x, y, t, noise to new state, prediction and mean loss (weighted, if it is).
 
     `data` are the leading axes that `x` and `y` have; what they lack is computed once for all along it.
     """
-    frame = _run(program, network, loss, leading, dtype, data)
+    frame = _run(program, network, loss, leading, dtype, data, "support")
     prediction = _prediction(frame)
-    mean_loss = frame.emit.reduce("mean", frame.full(frame.loss(prediction), ("n",)), ("n",))
+    losses = frame.loss(prediction) if frame.weight is None else frame.loss(prediction) * frame.weight
+    mean_loss = frame.emit.reduce("mean", frame.full(losses, ("n",)), ("n",))
     states = [frame.stored(slot, frame.state[slot.name]) for slot in frame.state_slots]
     return _finish(frame, [*states, prediction.node, mean_loss.node], [*frame.state, "prediction", "loss"])
 
@@ -60,7 +61,7 @@ def lower_prediction(
     data: Collection[str] | None = None,
 ) -> Lowered:
     """Return the graph of the prediction alone. Raises `RuleError` if it depends on the target."""
-    frame = _run(program, network, loss, leading, dtype, data)
+    frame = _run(program, network, loss, leading, dtype, data, "query")
     lowered = _finish(frame, [_prediction(frame).node], ["prediction"])
     if frame.y.node.users:
         raise RuleError([messages.prediction_reads_target(frame.prediction_span, program.name)])
@@ -74,8 +75,9 @@ def _run(
     leading: dict[str, int],
     dtype: torch.dtype,
     data: Collection[str] | None,
+    serving: str,
 ) -> Frame:
-    frame = Frame(program, network, loss, leading, dtype, OPS | REDUCTIONS | NETS, data)
+    frame = Frame(program, network, loss, leading, dtype, OPS | REDUCTIONS | NETS, data, serving)
     run_program(frame)
     return frame
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rulec.source import Diagnostic, Span
 
 
@@ -82,4 +84,14 @@ def no_kernel(rule: str, operation: str) -> Diagnostic:
         f"no kernel is generated for rule `{rule}` on this network",
         notes=(f"it needs `{operation}`",),
         help='use `backend="fx"` or `backend="inductor"`',
+    )
+
+
+def not_an_image(span: Span | None, shape: Sequence[int]) -> Diagnostic:
+    return Diagnostic(
+        "not-an-image",
+        "only images can be turned",
+        span,
+        f"an input has the shape {' x '.join(map(str, shape))}",
+        help="use a network whose input has channels, rows and columns, and a task with `layout=image`",
     )

@@ -11,6 +11,7 @@ from rulec.backend.frame import Frame, NoiseSite, View
 from rulec.backend.layout import weight_labels
 from rulec.backend.losses import loss_slope
 from rulec.backend.paths import neuron_labels
+from rulec.backend.products import contract_labels
 from rulec.backend.values import Value, component, size_of
 from rulec.ir.graph import Op
 from rulec.network.graph import Connection, Conv
@@ -121,6 +122,40 @@ def _lower_pullback(frame: Frame, op: Op, view: View) -> Value:
     layer = frame.owner(op, view)
     z, back = (frame.value(a, view) for a in op.args)
     return units.pull_back(frame.emit, layer, z, back, op["side"], frame.affine(layer, op["side"]))
+
+
+def _lower_rotate(frame: Frame, op: Op, view: View) -> Value:
+    """Turn images about their middle: each pixel is a sum over all, with weights that vanish but for the four nearest.
+
+    The weights are products of hat functions of row and column: a sum that needs no gathering, and has derivatives of every kind.
+    """
+    shape = frame.network.input.shape
+    if len(shape) != 3:
+        raise RuleError([messages.not_an_image(op.span, shape)])
+    emit, (height, width) = frame.emit, shape[1:]
+    x, angle = (frame.value(a, view) for a in op.args)
+    rows, columns = (
+        emit.make((label,), torch.arange, size, dtype=emit.dtype) for label, size in (("iy", height), ("ix", width))
+    )
+    down, right = rows - (height - 1) / 2, columns - (width - 1) / 2
+    cosine, sine = emit.pointwise("cos", angle), emit.pointwise("sin", angle)
+    row = cosine * down + sine * right + (height - 1) / 2
+    column = cosine * right - sine * down + (width - 1) / 2
+    near = [
+        _hat(at - emit.renamed(places, {label: other}))
+        for at, places, label, other in ((row, rows, "iy", "jy"), (column, columns, "ix", "jx"))
+    ]
+    source = emit.renamed(x, {"iy": "jy", "ix": "jx"})
+    labels = emit.sort([*emit.union(source, *near)])
+    kept = tuple(label for label in labels if label not in ("jy", "jx"))
+    places = {"iy": height, "ix": width, "jy": height, "jx": width, "i": shape[0]}
+    return emit.canonical(contract_labels(emit, [near[0] * near[1], source], kept, places))
+
+
+def _hat(away: Value) -> Value:
+    """Return 1 - |u|, or 0 beyond. Where images lie on the pixels themselves its derivative is the mean of both sides, not 0."""
+    height = 1.0 - away.emit.pointwise("abs", away)
+    return (height + away.emit.pointwise("abs", height)) * 0.5
 
 
 def _lower_take(frame: Frame, op: Op, view: View) -> Value:
@@ -279,6 +314,7 @@ OPS = {
     "act": _lower_act,
     "slope": _lower_slope,
     "pullback": _lower_pullback,
+    "rotate": _lower_rotate,
     "take": _lower_take,
     "insert": _lower_insert,
     "rename": _lower_rename,

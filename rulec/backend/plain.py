@@ -80,11 +80,15 @@ class Plain:
         value = self._contract(connection, [self._kernel(connection), seen], {"i", "iy", "ix"})
         return value + self._labelled(f"{connection.name}.bias", ("j",)) if connection.bias else value
 
-    def gradients(self, target: Value, loss: str) -> dict[str, Value]:
-        """Return the gradient of the mean loss by parameter name, with the parameters' anonymous labels."""
+    def gradients(self, target: Value, loss: str, weight: Value | None = None) -> dict[str, Value]:
+        """Return the gradient of the mean loss by parameter name, with the parameters' anonymous labels.
+
+        `weight`: by what the loss of each sample is multiplied.
+        """
         emit = self.emit
         prediction = self._turn(self.after[self.network.output.name], "i", "j")
         slope = loss_slope(emit, prediction, target, loss, self.network.output.shape[0])
+        slope = slope if weight is None else slope * weight
         back: dict[str, Value] = {self.network.output.name: slope / Value(emit, emit.batch_of(slope), ())}
         gradient: dict[str, Value] = {}
         for layer in reversed(self.network.layers[1:]):

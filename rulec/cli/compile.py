@@ -108,7 +108,9 @@ def _numbers(genome: str, rule: Rule) -> tuple[dict[str, Any], Mapping[str, torc
     held = load_genome(path)
     if held.about.get("rule_hash") != rule.hash:
         show_diagnostics([messages.other_rule_hash(path, str(held.about.get("rule_hash")), rule.hash, rule.name)])
-    return dict(held.about), held.genome
+    own = held.about.get("outer_entries")  # of the outer step, not of the rule
+    numbers = {n: v for n, v in held.genome.items() if not isinstance(own, list) or n.split(".")[0] not in own}
+    return dict(held.about), numbers
 
 
 def _summary(rule: Rule, compiled: Any) -> str:

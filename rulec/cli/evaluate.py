@@ -14,6 +14,7 @@ from rulec.meta.baselines import baselines
 from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import evaluate
 from rulec.meta.genome_file import GenomeFile, load_genome
+from rulec.meta.outer import on_inner_problem, stored_outer
 from rulec.meta.transfer import transfer_table
 from rulec.network.graph import Network
 from rulec.report.plots import learning_curves
@@ -23,6 +24,7 @@ from rulec.runtime.compiled import CompiledRule
 from rulec.runtime.rule import load
 from rulec.source import fail
 from rulec.tasks import Task, task_from
+from rulec.tasks.recast import recast
 
 
 def evaluate_file(
@@ -52,6 +54,8 @@ def evaluate_file(
     compiled, held = _compiled(path, chosen, net, rule, device)
     use_few_threads(compiled, batch_for(chosen, setting["batch"]))
     show_diagnostics(held.warnings) if held.warnings else None
+    outer = stored_outer(held.about)
+    chosen = recast(chosen, [c for c in outer.changes if not (c.of_program or c.keys)]) if outer else chosen
     curve = evaluate(compiled, held.genome, chosen, initial=held.initial, together=together, **setting)
     others = baselines(chosen, compiled.network, against, device=device, **setting) if against else []
     learning = {**setting, "updates": tuple(t for t in setting["updates"] if t) or setting["updates"]}
@@ -92,6 +96,8 @@ def _compiled(
         input_shape=task.input_shape,
         outputs=task.outputs,
     )
+    outer = stored_outer(about)
+    compiled = on_inner_problem(compiled, outer) if outer else compiled
     return compiled, load_genome(path, compiled)
 
 

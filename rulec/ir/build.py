@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rulec.ir.differentiate import NoDerivative, differentiate
@@ -44,6 +44,15 @@ def build(rule: t.Rule) -> Program:
     laws = tuple(_build_law(law, context) for law in rule.laws)
     program = Program(rule.name, rule.options, rule.extents, rule.genome, rule.nets, rule.states, blocks, laws)
     return verify(pull_back_activations(program))
+
+
+def build_values(values: Sequence[t.Expr], names: Mapping[str, t.Expr], sites: int) -> list[Op]:
+    """Build expressions that belong to no rule: `names` are what their local names stand for, noise is counted from `sites`."""
+    span = values[0].span
+    rule = t.Rule("", None, {}, {}, (), (), (), (), (), span)
+    builder = _BlockBuilder(t.Block("output", (), span), _Program(rule, sites=sites))
+    builder.locals = {(name, 0): value for name, value in names.items()}
+    return [builder.expression(value, statistic=False) for value in values]
 
 
 def _build_law(law: t.Law, context: _Program) -> Law:

@@ -20,6 +20,7 @@ letters `i` and `j` mean the neurons of the two sides of whatever connection the
 | noise | | site | standard normal numbers |
 | *pointwise* | a, b, ... | | see semantics/operators.py, and add sub mul div pow neg less ... |
 | act, slope | z | side, order | the layer's activation; its derivative of that order |
+| rotate | x, angle | | the images turned about their middle, by interpolation between four pixels; zero beyond the edge |
 | pullback | z, e | side | the transposed Jacobian of the activation, applied to e |
 | reduce | a | operator, indices, places | over named indices; `places`: a mean over `n` also averages over places |
 | contract | a, b, ... | indices, means, places | sum over indices of the product; indices in `means` are averaged |
@@ -41,7 +42,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
-from rulec.semantics.typed import Axes, GenomeEntry, Net, OptionValue, State, ordered
+from rulec.semantics.typed import Axes, GenomeEntry, Net, OptionValue, State, Within, ordered
 from rulec.source import Span
 
 Attribute = Any
@@ -248,7 +249,10 @@ FUNCTIONS = Functions()
 
 @dataclass(frozen=True)
 class Write:
-    """The new value of a state on a side, whole, with the letters of its declaration; or of the prediction."""
+    """The new value of a state on a side, whole, with the letters of its declaration; or of the prediction.
+
+    An inner problem writes `input`, `target` (what the data become) and `weight` (of each sample's loss), too.
+    """
 
     name: str  # a state, "prediction", or "w" for the network's own parameters
     side: str
@@ -258,7 +262,9 @@ class Write:
 
 @dataclass(frozen=True)
 class Block:
-    kind: str  # input | forward | output | backward | update | parameters
+    kind: (
+        str  # input | forward | output | backward | update | parameters; of an inner problem: support | query | weight
+    )
     writes: tuple[Write, ...]
     span: Span | None = field(default=None, compare=False, repr=False)
     signal: str | None = None  # the state that decides max-pooling, where it is no longer the first that is sent across
@@ -293,6 +299,7 @@ class Program:
     states: tuple[State, ...]
     blocks: tuple[Block | Repeat, ...]
     laws: tuple[Law, ...] = ()
+    within: Within | None = None  # the connections that learn, where not all do
 
     def state(self, name: str) -> State:
         return next(state for state in self.states if state.name == name)

@@ -39,6 +39,7 @@ _ATTRIBUTES = {
     "act": {"side"},
     "slope": {"side", "order"},
     "pullback": {"side"},
+    "rotate": set(),
     "reduce": {"operator", "indices", "places"},
     "contract": {"indices", "means", "places"},
     "take": {"at"},
@@ -97,6 +98,8 @@ def _verify_op(op: Op, program: Program) -> None:
 
 def _verify_writes(block: Block, program: Program) -> None:
     for write in block.writes:
+        if block.kind in ("support", "query", "weight"):
+            continue
         if write.name in ("prediction", "w") and not any(s.name == write.name for s in program.states):
             continue
         state = program.state(write.name)

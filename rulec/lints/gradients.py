@@ -70,10 +70,10 @@ def cut_meta(outer: t.Outer, variant: Variant) -> Iterator[Diagnostic]:
 
 def scores_alone(outer: t.Outer) -> bool:
     """Whether an objective has no derivative."""
-    return any(name == "error" for _, name in outer.objectives)
+    return any(objective.quantity == "error" for objective in outer.objectives)
 
 
-def unreached(outer: t.Outer, item: t.Call, variant: Variant) -> Iterator[Diagnostic]:
+def unreached(outer: t.Outer, item: t.Learned, variant: Variant) -> Iterator[Diagnostic]:
     """Yield what is wrong with each name of an item of `meta`; for the whole genome only if nothing of it is reached."""
     paths, reached = variant.paths, reached_by(outer, variant.paths)
     live = {name for name, _ in variant.components.live}
@@ -84,6 +84,8 @@ def unreached(outer: t.Outer, item: t.Call, variant: Variant) -> Iterator[Diagno
                 reading = [key for key, op in paths.ops.items() if name in live and _reads(op, name)]
                 yield _unreached(outer, item, f"the initial value of `{name}`", reading, variant)
         return
+    if item.name in {one.name for one in outer.own}:
+        return  # whether it reaches a loss is seen where the outer step is checked
     whole = item.name == "genome"
     names = list(entries_of(variant)) if whole else [item.name.split(".", 1)[1]]
     targets = [key for name in names if name in live for key in paths.named(name)]
@@ -100,7 +102,7 @@ def _reads(op: Op, name: str) -> bool:
     return op.name in ("state", "grad", "network") and op["name"] == name
 
 
-def _unreached(outer: t.Outer, item: t.Call, what: str, targets: Sequence[Key], variant: Variant) -> Diagnostic:
+def _unreached(outer: t.Outer, item: t.Learned, what: str, targets: Sequence[Key], variant: Variant) -> Diagnostic:
     paths, reached = variant.paths, reached_by(outer, variant.paths)
     wanted = paths.depending_on(targets)
     places = [(op.span, f"{cut_name(op)} lets no derivative pass") for op in paths.cuts(reached, wanted)]

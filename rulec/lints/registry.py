@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rulec.lints import (
     batch,
+    curvature,
     dead,
     division_by_zero,
     domains,
@@ -35,6 +36,7 @@ LINTS: tuple[Lint, ...] = (
     outside_its_domain.OUTSIDE,
     infinite_derivative.INFINITE,
     where_trap.TRAP,
+    curvature.CURVATURE,
 )
 
 

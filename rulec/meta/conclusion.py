@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from torch import Tensor
+import torch
 
 from rulec.meta.checkpoint import Checkpoint, checkpoints_in
 from rulec.meta.evaluate import Curve, Setting, curve_of, measure
 from rulec.meta.genome_file import save_genome
-from rulec.meta.objective import weighted
+from rulec.meta.objective import Judged, scored
 from rulec.meta.plan import Plan
 from rulec.meta.problem import Problem
 from rulec.meta.result import MetaResult
 from rulec.runtime.compiled import Genome, State
+from rulec.semantics.typed import Outer
 
 
 def conclude(made: Plan, done: Checkpoint, folder: Path | None, episodes: int, interrupted: bool) -> MetaResult:
@@ -44,7 +45,7 @@ def conclude(made: Plan, done: Checkpoint, folder: Path | None, episodes: int, i
         retired,
         bad,
         done.done,
-        problem.inner_steps,
+        problem.horizon,
         problem.seed,
         problem.outer.name,
         interrupted,
@@ -56,14 +57,17 @@ def conclude(made: Plan, done: Checkpoint, folder: Path | None, episodes: int, i
 
 
 def _scores(problem: Problem, genomes: Genome, initial: State, episodes: int) -> tuple[float, ...]:
-    setting = Setting((problem.inner_steps,), episodes, problem.batch, problem.query, problem.seed, held_out=False)
+    setting = Setting((problem.horizon,), episodes, problem.batch, problem.query, problem.seed, held_out=False)
     found = measure(problem.step, genomes, problem.task, setting, initial)
-    objective: Tensor = weighted(problem.outer.objectives, found.loss[0], found.accuracy[0])
-    return tuple(objective.mean(1).tolist())
+    objectives = [o for o in problem.outer.objectives if o.on == "query"]
+    scores = [
+        scored(objectives, {"query": Judged(*pair)}) for pair in zip(found.loss[0].T, found.accuracy[0].T, strict=True)
+    ]
+    return tuple(torch.stack([score.objective for score in scores]).mean(0).tolist())
 
 
 def _held_out(problem: Problem, genomes: Genome, initial: State, episodes: int) -> tuple[Curve, ...]:
-    updates = tuple(sorted({0, problem.inner_steps}))
+    updates = tuple(sorted({0, problem.horizon}))
     found = measure(
         problem.step,
         genomes,
@@ -92,7 +96,8 @@ def _write(
         "outer": str(problem.outer),
         "seed": problem.seed,
         "steps": done.done,
-        "inner_steps": problem.inner_steps,
+        "inner_steps": problem.horizon,
+        **_outer_of(problem.outer),
         "batch": problem.batch,
         "member": best,
         "score": _number(scores[best]),
@@ -109,6 +114,14 @@ def _write(
         "history": folder / "history.jsonl",
         "checkpoint": checkpoints_in(folder)[-1],
     }
+
+
+def _outer_of(outer: Outer) -> dict[str, object]:
+    """Return what an evaluation must know of an outer step that changes the inner problem: its text and its options."""
+    if not outer.changes_inner_problem and not outer.changes:
+        return {}
+    names = [one.name for one in outer.own]
+    return {"outer_text": outer.span.text, "outer_options": outer.options, "outer_entries": names}
 
 
 def _number(value: float) -> float | None:

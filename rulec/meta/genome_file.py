@@ -89,6 +89,10 @@ def load_genome(path: str | Path, compiled: CompiledRule | None = None) -> Genom
     """
     path = Path(path)
     tensors, about = _read(path)
+    own = about.get("outer_entries")  # of the outer step: the rule alone knows nothing of them
+    if compiled is not None and isinstance(own, list):
+        known = compiled.genome_spec
+        tensors = {n: v for n, v in tensors.items() if n in known or n.split(".")[0] not in own}
     initial = {name[5:-1]: value for name, value in tensors.items() if name.startswith("init(")}
     genome = {name: value for name, value in tensors.items() if not name.startswith("init(")}
     if compiled is None:

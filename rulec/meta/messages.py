@@ -173,6 +173,71 @@ def error_has_no_gradient(span: Span, method: str) -> Diagnostic:
     )
 
 
+def support_not_judged(span: Span, method: str) -> Diagnostic:
+    return Diagnostic(
+        "support-not-judged",
+        f"`{method}` differentiates what is found on the query alone",
+        span,
+        "an objective on the support",
+        help="write `through unroll`, or leave this objective out",
+    )
+
+
+def goes_on(span: Span, method: str) -> Diagnostic:
+    return Diagnostic(
+        "inner-loop-goes-on",
+        f"`{method}` begins each inner loop anew",
+        span,
+        "asks for inner loops that are longer than a meta-step",
+        help="write `for N steps`, without `of`, or use another hypergradient",
+    )
+
+
+def name_taken(span: Span, name: str, rule: str) -> Diagnostic:
+    return Diagnostic(
+        "duplicate-name",
+        f"`{name}` is a name of rule `{rule}`, too",
+        span,
+        "declared by the outer step",
+        help=f"rename it: `outer_{name}`",
+    )
+
+
+def no_such_layers(span: Span, network: str, count: int) -> Diagnostic:
+    return Diagnostic(
+        "no-such-layers",
+        f"the network `{network}` has no such layers",
+        span,
+        f"it has {count} connection{'s' if count > 1 else ''} with weights",
+        notes=("they are counted from the input, or with a minus from the output",),
+        help=f"use numbers from 1 to {count}, or from -1 to -{count}",
+    )
+
+
+def factor_too_long(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "factor-too-long",
+        "`evograd` reads factors that are products and quotients of numbers and entries",
+        span,
+        "something else",
+        help="declare one entry for it in the outer step's genome",
+    )
+
+
+def evolved_alone(span: Span, names: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "reaches-no-loss",
+        f"`evograd` finds nothing out about `{names[0]}`",
+        span,
+        "the loss of the support does not depend on it",
+        notes=(
+            "evograd perturbs the synapses and lets the support choose among them: what is learned must change the support's loss, as a weight, a "
+            "term or a change of the data does",
+        ),
+        help="learn entries of the outer step's own genome, or write `through one_step`",
+    )
+
+
 def checkpoint_misplaced(span: Span, method: str) -> Diagnostic:
     return Diagnostic(
         "checkpoint-misplaced",

@@ -1,13 +1,15 @@
-"""What an outer step minimises: the loss and the error of the predictions on the query."""
+"""What an outer step minimises: losses and errors on query and support, and norms of what it learns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rulec.meta.parameters import Free
+from rulec.semantics.typed import Objective
 from rulec.tasks.task import Task
 
 
@@ -27,17 +29,46 @@ def query_loss(kind: str, prediction: Tensor, target: Tensor) -> Tensor:
     return -(torch.log_softmax(prediction, -1) * target).sum(-1).mean(-1)
 
 
-def scored(task: Task, objectives: Sequence[tuple[float, str]], prediction: Tensor, target: Tensor) -> Scored:
+@dataclass(frozen=True)
+class Judged:
+    """Loss and accuracy of predictions, per member: (members,)."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+def judged(task: Task, prediction: Tensor, target: Tensor) -> Judged:
     """Judge predictions (members, ..., batch, outputs)."""
     loss = _per_member(query_loss(task.loss, prediction, target))
-    accuracy = _per_member(task.accuracy(prediction.detach(), target))
-    return Scored(loss, accuracy, weighted(objectives, loss, accuracy))
+    return Judged(loss, _per_member(task.accuracy(prediction.detach(), target)))
 
 
-def weighted(objectives: Sequence[tuple[float, str]], loss: Tensor, accuracy: Tensor) -> Tensor:
-    """Add up the objectives, each a weight and `loss` or `error`; lower is better, and NaN where the loss is not finite."""
-    terms = [weight * (loss if name == "loss" else 1 - accuracy) for weight, name in objectives]
-    return torch.where(loss.isfinite(), torch.stack(terms).sum(0), torch.nan)
+def scored(objectives: Iterable[Objective], on: Mapping[str, Judged], learned: Free | None = None) -> Scored:
+    """Add up the objectives; lower is better, and NaN where the loss is not finite.
+
+    `on` has what was found on the `query`, and on the `support` if that is asked for. Norms are of what is `learned`, in its own domains;
+    without it, they are left out.
+    """
+    query = on["query"]
+    total = torch.zeros_like(query.loss)
+    for objective in objectives:
+        if objective.quantity == "norm":
+            total = total + (0 if learned is None else objective.weight * squared_norm(learned, objective.on))
+        else:
+            found = on[objective.on]
+            total = total + objective.weight * (found.loss if objective.quantity == "loss" else 1 - found.accuracy)
+    return Scored(query.loss, query.accuracy, torch.where(query.loss.isfinite(), total, torch.nan))
+
+
+def squared_norm(learned: Free, name: str) -> Tensor | float:
+    """Return the squared norm of an entry, of all weights of a net, or of all learned initial values: (members,)."""
+    initial = name.startswith("init")
+    parts = [
+        value
+        for own, value in learned.items()
+        if (own.startswith("init(") if initial else own == name or own.startswith(f"{name}."))
+    ]
+    return torch.stack([p.reshape(len(p), -1).square().sum(1) for p in parts]).sum(0) if parts else 0.0
 
 
 def _per_member(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from rulec.semantics.check import Library, load_library
 from rulec.semantics.outers import check_outer
 from rulec.semantics.typed import Call, OptionValue, Outer
 from rulec.source import Diagnostics, RuleError, Source
-from rulec.syntax import read_source
+from rulec.syntax import ast, read_source
 
 if TYPE_CHECKING:
     from rulec.runtime.compiled import CompiledRule
@@ -89,10 +89,42 @@ def fitted(outer: Outer, compiled: CompiledRule) -> CompiledRule:
         axes["tasks"] = tasks
     if isinstance(replicas, int) and compiled.replicas is None:
         axes["replicas"] = replicas
-    if outer.plus:
-        from rulec.ir.extra import with_extra_terms
-        from rulec.ir.passes import optimise
-
-        program = with_extra_terms(compiled.program, outer.plus)
-        compiled = replace(compiled, program=program, optimised=optimise(program))
+    compiled = on_inner_problem(compiled, outer)
     return replace(compiled, **axes) if axes else compiled  # type: ignore[arg-type]
+
+
+def on_inner_problem(compiled: CompiledRule, outer: Outer) -> CompiledRule:
+    """Return the rule that learns from the outer step's inner problem: with its terms and weights, and its changes of the data.
+
+    Raises `RuleError` where both use a name, or the network lacks the connections that are to learn.
+    """
+    if not outer.changes_inner_problem:
+        return compiled
+    from rulec.ir.inner_problem import with_inner_problem
+    from rulec.ir.passes import optimise
+
+    program = compiled.program
+    taken = {*(e.name for e in program.genome), *(n.name for n in program.nets), *(s.name for s in program.states)}
+    for one in outer.own:
+        if one.name in {*taken, *program.options}:
+            raise RuleError([messages.name_taken(one.span, one.name, program.name)])
+    count = len(compiled.network.weighted)
+    if outer.within is not None and not outer.within.places(count):
+        raise RuleError([messages.no_such_layers(outer.inner.span, compiled.network.spec, count)])
+    program = with_inner_problem(program, outer)
+    return replace(compiled, program=program, optimised=optimise(program))
+
+
+def stored_outer(about: Mapping[str, object]) -> Outer | None:
+    """Return the outer step of a genome file, if it changes the inner problem; None if this program understands it no longer."""
+    text, options = about.get("outer_text"), about.get("outer_options")
+    if not isinstance(text, str) or not isinstance(options, dict):
+        return None
+    found = Diagnostics()
+    library = load_library(Source("outer step of the genome", text), found)
+    node = next(iter(library.outers.values()), None)
+    if node is None:
+        return None
+    names = {c.rule.path[0].name for c in node.clauses if isinstance(c, ast.Inner)}
+    checked = check_outer(node, {}, found, options, ignored=frozenset(names))
+    return None if found.errors else checked

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rulec.ir.extra import copies_of
+from rulec.ir.inner_problem import copies_of
 from rulec.meta import messages
+from rulec.network.graph import Connection, Network
 from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.runtime.domains import from_free, to_free
-from rulec.semantics.typed import Call, Domain, Outer
+from rulec.semantics.typed import Domain, Learned, Outer, Within
 from rulec.source import RuleError
 
 Free = dict[str, Tensor]  # unconstrained meta-parameters: genome entries, and initial states as "init(w.c1)"
@@ -39,7 +40,7 @@ class Parameters:
 
     def values(self, free: Free) -> Free:
         """Return what is learned, in its own domains."""
-        return self.genome(free, {}) | self.initial_state(free)
+        return self.genome(free, {}) | {f"init({name})": value for name, value in self.initial_state(free).items()}
 
     def initial_state(self, free: Free) -> State:
         return {name: free[f"init({name})"] for name in self.initial}
@@ -59,17 +60,17 @@ def parameters_of(outer: Outer, step: CompiledRule) -> Parameters:
     return Parameters(entries, tuple(dict.fromkeys(initial)))
 
 
-def _entries(item: Call, step: CompiledRule) -> list[str]:
+def _entries(item: Learned, step: CompiledRule) -> list[str]:
     if item.name == "genome":
         return list(step.genome_spec)
-    wanted = item.name.split(".", 1)[1]
+    wanted = item.name.split(".", 1)[-1]
     found = [name for name in step.genome_spec if name == wanted or name.startswith(f"{wanted}.")]
     if not found:
         raise RuleError([messages.unknown_meta_entry(item.span, wanted, list(step.genome_spec))])
     return found
 
 
-def _states(item: Call, step: CompiledRule) -> list[str]:
+def _states(item: Learned, step: CompiledRule) -> list[str]:
     slots = [name for name in step.init_state(0, batch=1) if name not in ("t", "seed")]
     stems = list(dict.fromkeys(name.split(".", 1)[0] for name in slots))
     found: list[str] = []
@@ -78,7 +79,20 @@ def _states(item: Call, step: CompiledRule) -> list[str]:
         if not matching:
             raise RuleError([messages.unknown_initial(item.span, str(wanted), stems)])
         found += matching
-    return found
+    return found if item.within is None else _of_layers(found, item, item.within, step.network)
+
+
+def _of_layers(names: list[str], item: Learned, within: Within, network: Network) -> list[str]:
+    """Keep what belongs to some of the connections, or to the neurons that they lead to. Raises `RuleError` if nothing is left."""
+    places = {name for c in connections_within(network, within) for name in (c.name, c.target)}
+    kept = [name for name in names if name.split(".")[1] in places]
+    if not kept:
+        raise RuleError([messages.no_such_layers(item.span, network.spec, len(network.weighted))])
+    return kept
+
+
+def connections_within(network: Network, within: Within) -> list[Connection]:
+    return [network.weighted[k] for k in within.places(len(network.weighted))]
 
 
 def shared_initial(step: CompiledRule, names: tuple[str, ...], seed: int) -> State:

@@ -22,8 +22,10 @@ from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome
 from rulec.runtime.domains import inside
+from rulec.semantics.messages import bad_horizon
 from rulec.semantics.typed import OptionValue, Outer
 from rulec.source import RuleError
+from rulec.tasks.recast import recast
 from rulec.tasks.registry import task_from
 from rulec.tasks.task import Task
 
@@ -81,14 +83,18 @@ def plan(
     step = replace(fitted(outer, compiled), population=method.members(compiled.population))
     genome = _started(start, step, outer, seed)
     parameters = parameters_of(outer, step)
+    updates = _count("inner_steps", outer.steps if inner_steps is None else inner_steps, method.least_updates)
+    changes = [change for change in outer.changes if not change.of_program]
     problem = Problem(
         step,
-        task,
+        recast(task, [change for change in changes if not change.keys]),
+        recast(task, changes, outer.keys),
         outer,
         parameters,
         genome,
         seed,
-        _count("inner_steps", outer.steps if inner_steps is None else inner_steps, method.least_updates),
+        updates,
+        _horizon(outer, updates),
         batch_of(outer, batch, task),
         None if query is None else _count("query", query, 1),
         None if memory is None else _count("memory", memory, 1),
@@ -121,6 +127,15 @@ def _count(name: str, value: object, least: int) -> int:
     return value
 
 
+def _horizon(outer: Outer, updates: int) -> int:
+    """Return after how many updates an inner loop begins anew. Raises `RuleError` if that is no whole number of meta-steps."""
+    if outer.horizon is None:
+        return updates
+    if updates == 0 or outer.horizon % updates:
+        raise RuleError([bad_horizon(outer.inner.span, updates, outer.horizon)])
+    return outer.horizon
+
+
 def _check_inside(start: Genome, step: CompiledRule) -> None:
     """Check that all numbers of a given genome, (members, ...), lie in their domains. Raises `RuleError`."""
     spans = {entry.name: entry.span for entry in step.program.genome}
@@ -138,7 +153,10 @@ def _check_inside(start: Genome, step: CompiledRule) -> None:
 
 def _started(start: Genome | None, step: CompiledRule, outer: Outer, seed: int) -> Genome:
     """Return the genomes at the start, (members, ...): drawn or given, with the values that the `inner` clause sets."""
-    genome = step.init_genome(seed) if start is None else as_members(step, start)
+    drawn = step.init_genome(seed)
+    own = {entry.name for entry in outer.own}
+    begun = {name: value for name, value in drawn.items() if name.split(".")[0] in own} | (start or {})
+    genome = as_members(step, drawn if start is None else begun)
     count = step.population or 1
     for name, value in genome.items():
         if len(value) not in (1, count):

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
 
 from rulec.meta.batches import Batches, laid_out
-from rulec.meta.objective import Scored, scored
+from rulec.meta.objective import Judged, Scored, judged, scored
 from rulec.meta.parameters import Free, Parameters, with_initial
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.runtime.unrolls.engine import Memory
 from rulec.semantics.typed import Outer
-from rulec.tasks.task import Task
+from rulec.tasks.task import Episode, Task
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that stays the same during meta-training. `step` always has a population axis: the members."""
+    """Everything that stays the same during meta-training. `step` always has a population axis: the members.
+
+    Inner loops may go on from meta-step to meta-step: of `horizon` updates, `inner_steps` are made in each. They are then resumed from the
+    state `living`, (members, ...). `task` is what is evaluated, `lessons` the same with the keys of the outer step.
+    """
 
     step: CompiledRule
     task: Task
+    lessons: Task
     outer: Outer
     parameters: Parameters
     fixed: Genome  # (members, ...)
     seed: int
     inner_steps: int
+    horizon: int
     batch: int
     query: int | None
     memory: int | None = None  # bytes that an inner loop may keep for its way back; None: everything
+    living: State | None = None
+    _whole: dict[int, Episode] = field(default_factory=dict, compare=False, repr=False)  # the last trajectory's data
 
     @property
     def members(self) -> int:
@@ -36,28 +46,48 @@ class Problem:
     def widened(self, count: int) -> Problem:
         """Return the same problem with `count` members in the place of each: those of one member stand side by side."""
         fixed = {name: value.repeat_interleave(count, 0) for name, value in self.fixed.items()}
+        living = self.living and {n: v.repeat_interleave(count, 0) if v.ndim else v for n, v in self.living.items()}
         step = self.step.resized(population=self.members * count, tasks=self.step.tasks, replicas=self.step.replicas)
-        return replace(self, step=step, fixed=fixed)
+        return replace(self, step=step, fixed=fixed, living=living)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether inner loops are longer than a meta-step."""
+        return self.horizon > self.inner_steps
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Return to which inner loop meta-step `number` belongs, and which part of it that is, both counted from 0."""
+        return divmod(number, self.horizon // self.inner_steps) if self.goes_on else (number, 0)
 
     def batches(self, number: int) -> Batches:
-        """Draw the data of meta-step `number`."""
-        episode = self.task.episode(
-            seed=derived_seed("episode", self.seed, number),
-            steps=self.inner_steps,
-            batch=self.batch,
-            tasks=self.step.tasks or 1,
-            query=self.query,
-        )
-        return laid_out(episode, self.step)
+        """Draw the data of meta-step `number`. Where all episodes are the same task, each part of an inner loop draws its own."""
+        if not self.goes_on or self.lessons.single:
+            return laid_out(self._drawn(number, self.inner_steps), self.step)
+        trajectory, part = self.place(number)
+        if trajectory not in self._whole:
+            self._whole.clear()
+            self._whole[trajectory] = self._drawn(trajectory, self.horizon)
+        whole, updates = self._whole[trajectory], slice(part * self.inner_steps, (part + 1) * self.inner_steps)
+        own = replace(whole, support_x=whole.support_x[updates], support_y=whole.support_y[updates])
+        return laid_out(own, self.step)
+
+    def _drawn(self, number: int, steps: int) -> Episode:
+        seed = derived_seed("episode", self.seed, number)
+        tasks = self.step.tasks or 1
+        return self.lessons.episode(seed=seed, steps=steps, batch=self.batch, tasks=tasks, query=self.query)
 
     def start(self, free: Free, number: int) -> State:
-        """Draw fresh synapses for meta-step `number`; learned initial values take the place of drawn ones."""
-        state = self.step.init_state(derived_seed("synapses", self.seed, number), batch=self.batch)
+        """Draw fresh synapses for meta-step `number`, or go on; learned initial values take the place of drawn ones."""
+        if self.living is not None:
+            return self.living
+        seed = derived_seed("synapses", self.seed, self.place(number)[0])
+        state = self.step.init_state(seed, batch=self.batch)
         return with_initial(self.step, state, self.parameters.initial_state(free))
 
     def begun(self, free: Free, number: int) -> Inner:
         """Return the inner problem of meta-step `number`: genome, initial state and data."""
-        return Inner(self.parameters.genome(free, self.fixed), self.start(free, number), self.batches(number))
+        genome = self.parameters.genome(free, self.fixed)
+        return Inner(genome, self.start(free, number), self.batches(number), self.parameters.values(free))
 
     def lesson(self, free: Free, number: int, *, straight: bool = False, memory: Memory = None) -> Scored:
         """Learn for `inner_steps` updates from the support, then judge the predictions on the query.
@@ -73,8 +103,15 @@ class Problem:
         """Make the updates from `first` on, which find this state, and judge the predictions on the query."""
         data, memory = inner.batches, self.memory or memory
         x, y = data.x[first:], data.y[first:]
-        prediction = self.step.lesson(inner.genome, state, x, y, data.query_x, straight=straight, memory=memory)
-        return scored(self.task, self.outer.objectives, prediction, data.query_y)
+
+        def found(questions: Tensor, answers: Tensor) -> Judged:
+            prediction = self.step.lesson(inner.genome, state, x, y, questions, straight=straight, memory=memory)
+            return judged(self.task, prediction, answers)
+
+        on = {"query": found(data.query_x, data.query_y)}
+        if any(objective.on == "support" for objective in self.outer.objectives):
+            on["support"] = found(data.x[-1], data.y[-1])
+        return scored(self.outer.objectives, on, inner.learned)
 
     def updated(self, inner: Inner, state: State, first: int, last: int) -> State:
         """Make the updates from `first` up to `last`; states that no prediction reads are left out."""
@@ -84,8 +121,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Inner:
-    """One inner problem: whole genome, the state at its start, and the data."""
+    """One inner problem: whole genome, the state at its start, the data, and what is learned, in its own domains."""
 
     genome: Genome
     state: State
     batches: Batches
+    learned: Free

@@ -186,9 +186,9 @@ def _check_left(made: Plan, search: Search, patience: int) -> None:
 
 
 def _held_out(made: Plan, search: Search, habits: Habits) -> Tensor:
-    """Return loss and accuracy on held-out data after `inner_steps` updates: (2, members)."""
+    """Return loss and accuracy on held-out data after all updates of an inner loop: (2, members)."""
     problem = made.problem
-    setting = Setting((problem.inner_steps,), habits.episodes, problem.batch, problem.query, problem.seed)
+    setting = Setting((problem.horizon,), habits.episodes, problem.batch, problem.query, problem.seed)
     genome = problem.parameters.genome(search.free, problem.fixed)
     found = measure(problem.step, genome, problem.task, setting, problem.parameters.initial_state(search.free))
     return torch.stack([found.loss[0].mean(1), found.accuracy[0].mean(1)])

@@ -22,14 +22,44 @@ def run_program(frame: Frame) -> None:
     """Run every block in order; the frame then holds the new states and the prediction."""
     for declared in frame.program.states:
         _start(frame, declared)
+    blocks = schedule(frame.program.blocks)
+    for block, _ in blocks:
+        if block.kind == "support":
+            _run_data(frame, block)
     if frame.program.acts_on_parameters:
         frame.prediction = Array(("n", "j"), plain_prediction(frame.network, frame.state, frame.x))
-    for block, count in schedule(frame.program.blocks):
-        frame.running, frame.run_count = block.kind, count
-        _BLOCKS[block.kind](frame, block)
+    for block, count in blocks:
+        if block.kind not in ("support", "query"):
+            frame.running, frame.run_count = block.kind, count
+            _BLOCKS[block.kind](frame, block)
     for declared in frame.program.states:
         if declared.kind == "neuron" and declared.keep:
             _store_kept(frame, declared)
+
+
+def _run_data(frame: Frame, block: Block) -> None:
+    """Put in the place of the data what they become; both from what they were."""
+    frame.running = block.kind
+    inputs, outputs = frame.network.input, frame.network.output
+    made = {
+        write.name: frame.value(write.value, View(inputs, "i") if write.name == "input" else View(outputs, "j"))
+        for write in block.writes
+    }
+    if "input" in made:
+        image = to_images(made["input"].renamed({"i": "j"}), inputs.shape, frame.batch, ())
+        frame.x = np.broadcast_to(image, (frame.batch, *inputs.shape))
+    if "target" in made:
+        frame.y = np.broadcast_to(made["target"].spread(("n", "j")), frame.y.shape)
+
+
+def _run_weight(frame: Frame, block: Block) -> None:
+    frame.weight = frame.value(block.writes[0].value, View(frame.network.output, "j"))
+
+
+def _learning(frame: Frame) -> list[Connection]:
+    """Return the connections that learn."""
+    weighted, within = frame.network.weighted, frame.program.within
+    return [c for k, c in enumerate(weighted) if within is None or k in within.places(len(weighted))]
 
 
 # --- Neuron states before and after the step -------------------------------------------------
@@ -116,16 +146,12 @@ def _run_update(frame: Frame, block: Block) -> None:
     new: dict[str, np.ndarray] = {}
     for write in block.writes:
         if len(write.side.split(",")) == 2:
-            for connection in frame.network.weighted:
+            for connection in _learning(frame):
                 new[f"{write.name}.{connection.name}"] = _new_weights(frame, write, connection)
         else:
-            for layer in _layers_with_weights(frame):
+            for layer in {c.target: frame.network.layer(c.target) for c in _learning(frame)}.values():
                 new[f"{write.name}.{layer.name}"] = _new_per_neuron(frame, write, layer)
     frame.state.update(new)
-
-
-def _layers_with_weights(frame: Frame) -> list[Layer]:
-    return [layer for layer in frame.network.layers if any(c.weights for c in frame.network.incoming(layer.name))]
 
 
 def _new_weights(frame: Frame, write: Write, connection: Connection) -> np.ndarray:
@@ -147,7 +173,11 @@ def _new_per_neuron(frame: Frame, write: Write, layer: Layer) -> np.ndarray:
 def _run_parameters(frame: Frame, block: Block) -> None:
     """Compute every new value from the old ones; a parameter is flat, with the axis `p`."""
     new: dict[str, np.ndarray] = {}
-    for name, gradient in plain_gradient(frame.network, frame.state, frame.x, frame.y, frame.loss).items():
+    weight = None if frame.weight is None else np.broadcast_to(frame.weight.spread(("n",)), (frame.batch,))
+    learning = {name for c in _learning(frame) for name in (c.name, c.target)}
+    for name, gradient in plain_gradient(frame.network, frame.state, frame.x, frame.y, frame.loss, weight).items():
+        if name.split(".")[0] not in learning:
+            continue
         view = View(parameter=name, gradient=Array(("p",), gradient.reshape(-1)))
         for write in block.writes:
             flat = np.broadcast_to(frame.value(write.value, view).spread(("p",)), gradient.size)
@@ -162,4 +192,5 @@ _BLOCKS: dict[str, Callable[[Frame, Block], None]] = {
     "backward": _run_backward,
     "update": _run_update,
     "parameters": _run_parameters,
+    "weight": _run_weight,
 }

@@ -62,6 +62,7 @@ class Frame:
     noise: NoiseSource | None
     table: Mapping[str, EvaluateOp]
     prediction: Array | None = None
+    weight: Array | None = None  # of each sample's loss
     neurons: dict[tuple[str, str], Array] = field(default_factory=dict)  # (state, layer), with the letter `j`
     broadcasts: dict[str, Array] = field(default_factory=dict)
     paths: dict[str, PathMap] = field(default_factory=dict)

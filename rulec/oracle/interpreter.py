@@ -17,7 +17,7 @@ import numpy as np
 
 from rulec.ir.graph import Program
 from rulec.network.graph import Network
-from rulec.oracle.arrays import Array
+from rulec.oracle.arrays import Array, combine
 from rulec.oracle.blocks import run_program
 from rulec.oracle.frame import Frame, NoiseSource, Tensors
 from rulec.oracle.losses import sample_loss
@@ -48,7 +48,9 @@ def interpret(
     frame = Frame(program, network, loss, genome, dict(state), x, y, step, noise, OPS | REDUCTIONS | NETS)
     run_program(frame)
     assert frame.prediction is not None
-    losses = sample_loss(frame.prediction, Array(("n", "j"), y), loss)
+    losses = sample_loss(frame.prediction, Array(("n", "j"), frame.y), loss)
+    if frame.weight is not None:
+        losses = combine(np.multiply, losses, frame.weight)
     return Result(
         frame.state,
         np.broadcast_to(frame.prediction.spread(("n", "j")), (frame.batch, network.output.shape[0])),

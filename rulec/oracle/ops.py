@@ -10,7 +10,7 @@ from rulec.oracle.arrays import CURVATURES, SLOPES, Array, scalar, union
 from rulec.oracle.frame import Frame, NoiseSource, View
 from rulec.oracle.geometry import dense_kernel
 from rulec.oracle.losses import loss_slope, sample_loss
-from rulec.oracle.units import activate, from_images, pull_back, slope
+from rulec.oracle.units import activate, from_images, pull_back, slope, to_images
 from rulec.semantics.typed import State
 
 # --- Numbers, sizes and the genome -----------------------------------------------------------
@@ -121,6 +121,24 @@ def _input(frame: Frame, op: Op, view: View) -> Array:
 
 def _target(frame: Frame, op: Op, view: View) -> Array:
     return Array(("n", op["letter"]), frame.y)
+
+
+def _rotate(frame: Frame, op: Op, view: View) -> Array:
+    """Turn images about their middle, pixel by pixel: each takes from the four places around where it comes from."""
+    shape = frame.network.input.shape
+    images = to_images(frame.value(op.args[0], view).renamed({"i": "j"}), shape, frame.batch, ())
+    angle = float(frame.value(op.args[1], view).spread(()))
+    _, height, width = shape
+    turned = np.zeros((frame.batch, *shape))
+    for y, x in np.ndindex(height, width):
+        down, right = y - (height - 1) / 2, x - (width - 1) / 2
+        row = np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2
+        column = np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2
+        for r in (int(np.floor(row)), int(np.floor(row)) + 1):
+            for c in (int(np.floor(column)), int(np.floor(column)) + 1):
+                if 0 <= r < height and 0 <= c < width:
+                    turned[:, :, y, x] += (1 - abs(row - r)) * (1 - abs(column - c)) * images[:, :, r, c]
+    return from_images(turned, ("n", "i", "@"), (), shape)
 
 
 def _prediction(frame: Frame, op: Op, view: View) -> Array:
@@ -253,6 +271,7 @@ OPS = {
     "state": _state,
     "input": _input,
     "target": _target,
+    "rotate": _rotate,
     "prediction": _prediction,
     "loss": _loss,
     "loss_slope": _loss_slope,

@@ -29,8 +29,10 @@ def plain_prediction(network: Network, state: Tensors, x: np.ndarray) -> np.ndar
     return _forward(network, state, x).after[network.output.name]
 
 
-def plain_gradient(network: Network, state: Tensors, x: np.ndarray, y: np.ndarray, loss: str) -> dict[str, np.ndarray]:
-    """Return the gradient of the mean loss for every parameter, by name without `w.`."""
+def plain_gradient(
+    network: Network, state: Tensors, x: np.ndarray, y: np.ndarray, loss: str, weight: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the gradient of the mean loss for every parameter, by name without `w.`; `weight`: of each sample's loss."""
     trace = _forward(network, state, x)
     prediction = trace.after[network.output.name]
     if loss == "mse":
@@ -38,6 +40,7 @@ def plain_gradient(network: Network, state: Tensors, x: np.ndarray, y: np.ndarra
     else:
         e = np.exp(prediction - prediction.max(axis=1, keepdims=True))
         slope = e / e.sum(axis=1, keepdims=True) * y.sum(axis=1, keepdims=True) - y
+    slope = slope if weight is None else slope * weight[:, None]
     back = {layer.name: np.zeros_like(trace.after[layer.name]) for layer in network.layers}
     back[network.output.name] = slope / len(x)
     gradient: dict[str, np.ndarray] = {}

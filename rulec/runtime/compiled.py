@@ -30,7 +30,7 @@ from rulec.source import RuleError
 
 Genome = dict[str, Tensor]
 State = dict[str, Tensor]
-Kind = Literal["step", "prediction"]
+Kind = Literal["step", "prediction", "loss"]
 Batches = Sequence[Tensor] | Tensor
 
 
@@ -190,7 +190,7 @@ class CompiledRule:
     def lowered_for(self, kind: Kind, axes: tuple[str, ...]) -> Lowered:
         """Return the graph for data that have these of the leading axes."""
         if (kind, axes) not in self._lowered:
-            lower = lower_step if kind == "step" else lower_prediction
+            lower = lower_prediction if kind == "prediction" else lower_step
             self._lowered[kind, axes] = lower(self.optimised, self.network, self.loss, self.leading, self.dtype, axes)
         return self._lowered[kind, axes]
 
@@ -261,6 +261,11 @@ class CompiledRule:
         """Return the prediction (leading..., batch, outputs) without learning. Raises `RuleError` if it needs the target."""
         x = input_of(self, x)
         return self._run("prediction", genome, state, x, self.unknown_target(x), state["t"] + 1)[0]
+
+    def loss_on(self, genome: Genome, state: State, x: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss of the prediction, (leading...), without learning; weighted, where the inner problem weights it."""
+        t = state["t"] + 1
+        return self._run("loss", genome, state, input_of(self, x), target_of(self, y), t)[0]
 
     def unroll(
         self, genome: Genome, state: State, x: Batches, y: Batches, *, memory: Memory = None, unread: bool = True
@@ -341,7 +346,7 @@ class CompiledRule:
         axes = data_axes(self, [(x, y)])
         if (kind, axes) not in self._graphs:
             lowered = self.lowered_for(kind, axes)
-            lowered = restricted(lowered, lowered.outputs)
+            lowered = restricted(lowered, ("loss",) if kind == "loss" else lowered.outputs)
             self._graphs[kind, axes] = lowered, executable(lowered, self.backend, kind.capitalize())
         lowered, graph = self._graphs[kind, axes]
         check_entries(self, lowered, genome, state)

@@ -1119,17 +1119,6 @@ def unknown_hypergradient(span: Span, name: str, candidates: Sequence[str]) -> D
     )
 
 
-def hypergradient_not_available(span: Span, name: str, available: Sequence[str]) -> Diagnostic:
-    return Diagnostic(
-        "not-available-yet",
-        f"the hypergradient `{name}` is not available yet",
-        span,
-        "understood, but cannot be run",
-        notes=(f"available: {_listing(available)}",),
-        help="use `through unroll` (add `with checkpoint` to save memory)",
-    )
-
-
 def unknown_extra(span: Span, text: str) -> Diagnostic:
     return Diagnostic(
         "unknown-extra",
@@ -1138,6 +1127,199 @@ def unknown_extra(span: Span, text: str) -> Diagnostic:
         "not understood here",
         notes=("a term is a number times `norm(w - init(w))^2`, or times `norm(w)^2`",),
         help="write `plus lambda / 2 * norm(w - init(w))^2`",
+    )
+
+
+def unknown_key(span: Span, text: str, candidates: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "unknown-key",
+        f"a key cannot be drawn as `{text}`",
+        span,
+        "not a way to draw a key",
+        notes=("a key is one random number, or one permutation of the outputs, for each task",),
+        help=f"write one of {_listing(candidates)}",
+    )
+
+
+def key_numbers(span: Span, kind: str, example: str) -> Diagnostic:
+    return Diagnostic(
+        "key-numbers", f"`{kind}` has the wrong number of arguments", span, "not these", help=f"write it like `{example}`"
+    )
+
+
+def unused_key(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "unused-key",
+        f"the key `{name}` changes nothing",
+        span,
+        "drawn, and read nowhere",
+        help=f"use it, as in `tasks y = y + {name}` or `tasks y = permute(y, {name})`, or remove it",
+    )
+
+
+def one_sided_key(span: Span, name: str, side: str) -> Diagnostic:
+    other = "query" if side == "support" else "support"
+    return Diagnostic(
+        "one-sided-key",
+        f"the key `{name}` reaches the {side} alone",
+        span,
+        f"the {other} does not know it",
+        notes=("what is learned from the support could not be right on the query: a key is part of the task",),
+        help=f"leave out `on {side}`: the change is then made on both",
+    )
+
+
+def unknown_data(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "unknown-data",
+        f"a task has no data `{name}`",
+        span,
+        "neither `x` nor `y`",
+        notes=("`x` are the inputs, `y` the targets",),
+        help="write `tasks x = ...` or `tasks y = ...`",
+    )
+
+
+def unknown_side(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "wrong-data",
+        f"there is no `{name}` to change",
+        span,
+        "a task has a support and a query",
+        help="write `on support` or `on query`; without either, both are changed",
+    )
+
+
+def key_and_genome(span: Span, key: str, entries: Sequence[str]) -> Diagnostic:
+    told = f"`{entries[0]}`, which is learned" if entries else "`noise`"
+    return Diagnostic(
+        "key-and-genome",
+        f"one change of the data reads the key `{key}` and {told}",
+        span,
+        "two kinds of numbers in one",
+        notes=(
+            "keys change the data before the compiled step sees them, what is learned or noisy changes them inside",
+        ),
+        help="write two clauses `tasks`, one after the other",
+    )
+
+
+def learned_query(span: Span, text: str) -> Diagnostic:
+    return Diagnostic(
+        "learned-target",
+        f"`{text}` would change the targets by which the outer step judges",
+        span,
+        "learned or noisy, and on the query",
+        help="add `on support`",
+    )
+
+
+def permutation_as_number(span: Span, name: str, target: str) -> Diagnostic:
+    return Diagnostic(
+        "permutation-as-number",
+        f"the key `{name}` is a permutation, not a number",
+        span,
+        "used as a number",
+        help=f"write `tasks y = permute(y, {name})`",
+    )
+
+
+def bad_operation(span: Span, name: str) -> Diagnostic:
+    meant = {
+        "rotate": ("turns the images `x` by one angle, in radians", "tasks x = rotate(x, angle)"),
+        "permute": ("permutes the outputs `y` by a key that is a permutation", "tasks y = permute(y, e)"),
+    }[name]
+    return Diagnostic("bad-operation", f"`{name}` {meant[0]}", span, "something else", help=f"write `{meant[1]}`")
+
+
+def weight_varies(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "weight-varies",
+        "the loss is weighted by one number for each sample",
+        span,
+        "varies with more than the sample, or is drawn",
+        help="use `loss` and the outer step's genome, as in `weighted by f(loss)`",
+    )
+
+
+def factor_varies(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "factor-varies",
+        "the factor of a term is one number",
+        span,
+        "varies",
+        help="use numbers and entries of the outer step's genome",
+    )
+
+
+def bad_layers(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "bad-layers",
+        "connections are counted from 1, or from -1 backwards",
+        span,
+        "not such whole numbers",
+        help="write `in layer 1` (nearest to the input), `in layer -1` (nearest to the output) or `in layers 1 to 3`",
+    )
+
+
+def empty_layers(span: Span, first: int, last: int) -> Diagnostic:
+    return Diagnostic(
+        "bad-layers",
+        f"there is nothing from {first} to {last}",
+        span,
+        "the wrong way round",
+        help=f"write `{last} to {first}`",
+    )
+
+
+def layers_misplaced(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "layers-misplaced",
+        f"`{name}` has no layers to choose from",
+        span,
+        "only initial values have",
+        help="write it as in `init(w) in layers 1 to 3`, or declare the entry `per layer` in the rule",
+    )
+
+
+def bad_horizon(span: Span, steps: int, horizon: int) -> Diagnostic:
+    return Diagnostic(
+        "bad-horizon",
+        f"inner loops of {horizon} updates are no whole number of {steps} updates",
+        span,
+        f"{horizon} is no multiple of {steps}",
+        help=f"use {steps * max(1, horizon // steps)} or {steps * (horizon // steps + 1)}" if steps else "make updates",
+    )
+
+
+def reaches_no_loss(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "reaches-no-loss",
+        f"`{name}` reaches no loss: nothing can be learned about it",
+        span,
+        "read neither in the inner problem nor in a change of the data",
+        help="read it in `weighted by`, `plus` or `tasks`, or remove it",
+    )
+
+
+def not_learned(span: Span, name: str, outer: str) -> Diagnostic:
+    return Diagnostic(
+        "not-learned",
+        f"`{name}` is declared by the outer step `{outer}`, which does not learn it",
+        span,
+        "not among `meta`",
+        help=f"add it: `meta {name}`; a number that is fixed is an `option`",
+    )
+
+
+def unknown_norm(span: Span, name: str, candidates: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "unknown-norm",
+        f"`{name}` is nothing whose norm could be kept small",
+        span,
+        "neither an entry of a genome nor initial values",
+        notes=(f"known: {_listing(candidates)}",),
+        help=_suggest(name, candidates, "use one of these"),
     )
 
 
@@ -1169,7 +1351,10 @@ def unknown_objective(span: Span, name: str, direction: str, candidates: Sequenc
         f"an outer step cannot {direction} `{name}`",
         span,
         "not an objective",
-        notes=("objectives are `minimize loss`, `minimize error` and `maximize accuracy`, with a factor if need be",),
+        notes=(
+            "objectives are `minimize loss`, `minimize error` and `maximize accuracy`, on query or support, and "
+            "`minimize norm(...)^2` of what is learned, with a factor if need be",
+        ),
         help=turn if name in candidates else _suggest(name, candidates, turn),
     )
 

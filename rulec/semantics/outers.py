@@ -9,6 +9,15 @@ from rulec.semantics import messages
 from rulec.semantics import typed as t
 from rulec.semantics.blocks import walk
 from rulec.semantics.constants import evaluate, evaluate_count, evaluate_number, option_value
+from rulec.semantics.inner_problems import (
+    check_changes,
+    check_extra,
+    check_keys,
+    check_weight,
+    check_within,
+    outer_scope,
+    parts,
+)
 from rulec.source import Diagnostics, Span
 from rulec.syntax import ast
 
@@ -60,24 +69,35 @@ def check_outer(
         _check_complete(outer, found)
     inner, meta = clauses.one(ast.Inner), clauses.one(ast.Meta)
     through, by = clauses.one(ast.Through), clauses.one(ast.By)
-    goals = tuple(_objective(node, values, found) for node in clauses.all(ast.Objective))
-    for node in clauses.all(ast.Tasks):
-        found.add(messages.not_available(_word(node, "tasks"), "the clause `tasks`", "remove it"))
-    steps = _check_inner(inner, rules, values, found, ignored) if inner else 1
-    extras = tuple(e for term in (inner.plus if inner else ()) if (e := _extra(term, values, found)) is not None)
-    items = _check_meta(meta, inner, rules, values, found) if meta and inner else ()
+    scope = outer_scope(outer, values, found)
+    keys = check_keys(outer, scope)
+    changes = check_changes(outer, keys, scope)
+    own = [*scope.genome, *scope.nets]
+    known = [name for name in own if name not in {key.name for key in keys}]
+    goals = tuple(_objective(node, rules, inner, known, values, found) for node in clauses.all(ast.Objective))
+    steps, horizon = _check_inner(inner, rules, values, found, ignored) if inner else (1, None)
+    weight = check_weight(inner.weight, scope) if inner and inner.weight else None
+    extras = tuple(e for term in (inner.plus if inner else ()) if (e := check_extra(term, scope)) is not None)
+    items = _check_meta(meta, inner, rules, known, values, found) if meta and inner else ()
     method = _check_through(through, values, found) if through else t.Call("auto", (), {}, outer.name.span)
     optimizer = _invocation(by.optimizer, values, found) if by else None
     settings = _settings(by, values, found) if by else {}
     if len(found.errors) > before or not (inner and meta and method and optimizer):
         return None
-    return t.Outer(
+    checked = t.Outer(
         outer.name.name,
         outer.doc,
         values,
+        tuple(entry for entry in scope.genome.values() if entry.name in known),
+        tuple(scope.nets.values()),
         _invocation(inner.rule, values, found),
+        check_within(inner.within, values, found),
         steps,
+        horizon,
+        weight,
         extras,
+        keys,
+        changes,
         items,
         tuple(goal for goal in goals if goal is not None),
         method,
@@ -86,6 +106,8 @@ def check_outer(
         settings,
         outer.span,
     )
+    _check_own_genome(checked, found)
+    return checked if len(found.errors) == before else None
 
 
 def _options(outer: ast.Outer, given: Mapping[str, t.OptionValue], found: Diagnostics) -> dict[str, t.OptionValue]:
@@ -161,8 +183,8 @@ def _check_inner(
     options: Mapping[str, t.OptionValue],
     found: Diagnostics,
     ignored: frozenset[str],
-) -> int:
-    """Check the inner rule and what it is given; return the number of its steps."""
+) -> tuple[int, int | None]:
+    """Check the inner rule and what it is given; return the number of its steps, and after how many it begins anew."""
     name = _path(inner.rule)
     if name in rules:
         _check_settings(inner.rule, rules[name], options, found)
@@ -173,35 +195,14 @@ def _check_inner(
     if inner.data is not None and inner.data.name != "support":
         found.add(messages.wrong_data(inner.data.span, inner.data.name, "support"))
     if inner.steps is None:
-        return 1
-    return evaluate_count(inner.steps, options, found, messages.bad_step_count) or 1
-
-
-def _extra(term: ast.Expression, options: Mapping[str, t.OptionValue], found: Diagnostics) -> t.Extra | None:
-    """Read `c * norm(w - init(w))^2` or `c * norm(w)^2`."""
-    weight, value = 1.0, term
-    if isinstance(term, ast.Binary) and term.operator == "*":
-        factor = evaluate_number(term.left, options, found)
-        if factor is None:
-            return None
-        weight, value = float(factor), term.right
-    match value:
-        case ast.Binary(
-            operator="^",
-            left=ast.Call(name="norm", arguments=(inside,)),
-            right=ast.Number(value=2.0),
-        ):
-            match inside:
-                case ast.Name(name="w"):
-                    return t.Extra(weight, False, term.span)
-                case ast.Binary(
-                    operator="-",
-                    left=ast.Name(name="w"),
-                    right=ast.Call(name="init", arguments=(ast.Name(name="w"),)),
-                ):
-                    return t.Extra(weight, True, term.span)
-    found.add(messages.unknown_extra(term.span, term.span.text))
-    return None
+        return 1, None
+    steps = evaluate_count(inner.steps, options, found, messages.bad_step_count) or 1
+    if inner.horizon is None:
+        return steps, None
+    horizon = evaluate_count(inner.horizon, options, found, messages.bad_step_count)
+    if horizon is not None and horizon % steps:
+        found.add(messages.bad_horizon(inner.horizon.span, steps, horizon))
+    return steps, horizon
 
 
 def _check_settings(
@@ -229,18 +230,24 @@ def _check_meta(
     meta: ast.Meta,
     inner: ast.Inner,
     rules: Mapping[str, ast.Rule],
+    own: list[str],
     options: Mapping[str, t.OptionValue],
     found: Diagnostics,
-) -> tuple[t.Call, ...]:
+) -> tuple[t.Learned, ...]:
     name = _path(inner.rule)
     rule = rules.get(name)
-    known = ["genome", "init(w)", *(f"{name}.{entry}" for entry in (_entries(rule) if rule else ()))]
-    for item in meta.items:
-        path = _path(item)
-        unsure = rule is None and path.startswith(f"{name}.") and len(item.path) == 2
-        if path not in known and not unsure and (path != "init" or not _names_states(item, rule)):
-            found.add(messages.unknown_meta(item.span, item.span.text, known, name))
-    return tuple(_invocation(item, options, found) for item in meta.items)
+    known = ["genome", "init(w)", *own, *(f"{name}.{entry}" for entry in (_entries(rule) if rule else ()))]
+    learned = []
+    for part in meta.items:
+        path = _path(part.item)
+        unsure = rule is None and path.startswith(f"{name}.") and len(part.item.path) == 2
+        if path not in known and not unsure and (path != "init" or not _names_states(part.item, rule)):
+            found.add(messages.unknown_meta(part.item.span, part.item.span.text, known, name))
+        if part.within is not None and path != "init":
+            found.add(messages.layers_misplaced(part.within.span, path))
+        names = tuple(a.name for a in part.item.arguments if isinstance(a, ast.Name))
+        learned.append(t.Learned(path, names, check_within(part.within, options, found), part.span))
+    return tuple(learned)
 
 
 def _names_states(item: ast.Invocation, rule: ast.Rule | None) -> bool:
@@ -249,6 +256,20 @@ def _names_states(item: ast.Invocation, rule: ast.Rule | None) -> bool:
     names = [argument.name for argument in item.arguments if isinstance(argument, ast.Name)]
     plain = len(names) == len(item.arguments) and not item.keywords
     return plain and (rule is None or set(names) <= {"w", *states})
+
+
+def _check_own_genome(outer: t.Outer, found: Diagnostics) -> None:
+    """Report entries of the outer step's own genome that are not learned, or that nothing reads."""
+    learned = {item.name for item in outer.meta}
+    read = {name for change in outer.changes for name in change.entries}
+    for expression in (outer.weight, *(term.weight for term in outer.plus)):
+        if expression is not None:
+            read |= {p.name for p in parts(expression) if isinstance(p, (t.GenomeRef, t.NetCall))}
+    for one in outer.own:
+        if one.name not in read:
+            found.add(messages.reaches_no_loss(one.span, one.name))
+        elif one.name not in learned and "genome" not in learned:
+            found.add(messages.not_learned(one.span, one.name, outer.name))
 
 
 def _synapses(rule: ast.Rule) -> list[str]:
@@ -263,7 +284,7 @@ def fits(outer: t.Outer, rule: ast.Rule) -> bool:
     options = [s.name.name for s in rule.sections if isinstance(s, ast.Option)]
     states = ["w", *_synapses(rule)]
     wanted = [item.name.split(".", 1)[1] for item in outer.meta if "." in item.name]
-    begun = [str(name) for item in outer.meta if item.name == "init" for name in item.arguments]
+    begun = [name for item in outer.meta if item.name == "init" for name in item.arguments]
     return {*outer.inner.settings} <= {*entries, *options} and {*wanted} <= {*entries} and {*begun} <= {*states}
 
 
@@ -279,23 +300,39 @@ def _check_through(through: ast.Through, options: Mapping[str, t.OptionValue], f
 
 
 def _objective(
-    node: ast.Objective, options: Mapping[str, t.OptionValue], found: Diagnostics
-) -> tuple[float, str] | None:
-    """Read `loss`, `0.5 * loss` or `accuracy` (maximised): a weight and a quantity to be minimised."""
-    if node.data is not None and node.data.name != "query":
-        found.add(messages.wrong_data(node.data.span, node.data.name, "query"))
+    node: ast.Objective,
+    rules: Mapping[str, ast.Rule],
+    inner: ast.Inner | None,
+    own: list[str],
+    options: Mapping[str, t.OptionValue],
+    found: Diagnostics,
+) -> t.Objective | None:
+    """Read `loss on query`, `0.5 * loss on support`, `accuracy` (maximised), `0.01 * norm(init(w))^2`: to be minimised."""
     value, weight = node.value, 1.0
     if isinstance(value, ast.Binary) and value.operator == "*":
         factor = evaluate_number(value.left, options, found)
         weight, value = 1.0 if factor is None else float(factor), value.right
-    name = value.name if isinstance(value, ast.Name) else value.span.text
     turned = node.direction == "maximize"
+    signed = -weight if turned else weight
+    match value:
+        case ast.Binary(operator="^", left=ast.Call(name="norm", arguments=(of,)), right=ast.Number(value=2.0)):
+            rule = rules.get(_path(inner.rule)) if inner else None
+            names = [*own, *(_entries(rule) if rule else ()), "init(w)"]
+            if of.span.text not in names:
+                found.add(messages.unknown_norm(of.span, of.span.text, names))
+                return None
+            return t.Objective(signed, "norm", of.span.text, node.span)
+    on = "query" if node.data is None else node.data.name
+    if on not in ("query", "support"):
+        assert node.data is not None
+        found.add(messages.wrong_data(node.data.span, on, "query"))
+    name = value.name if isinstance(value, ast.Name) else value.span.text
     if name == "accuracy" and turned:
-        return weight, "error"
+        return t.Objective(weight, "error", on, node.span)
     if name not in OBJECTIVES:
         found.add(messages.unknown_objective(value.span, name, node.direction, [*OBJECTIVES, "accuracy"]))
         return None
-    return (-weight if turned else weight), name
+    return t.Objective(signed, name, on, node.span)
 
 
 def _settings(by: ast.By, options: Mapping[str, t.OptionValue], found: Diagnostics) -> dict[str, t.OptionValue]:

@@ -317,11 +317,81 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Within:
+    """Connections with weights, from `first` to `last`: 1 is the one nearest to the input, -1 the one nearest to the output."""
+
+    first: int
+    last: int
+
+    def places(self, count: int) -> range:
+        """Return which of `count` connections these are, counted from 0; none where the network is too small."""
+        first, last = (n - 1 if n > 0 else count + n for n in (self.first, self.last))
+        return range(max(first, 0), min(last, count - 1) + 1)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What an outer step learns: `genome`, an entry by name, or the initial values of states, perhaps of some connections."""
+
+    name: str
+    arguments: tuple[str, ...]
+    within: Within | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Extra:
-    """A term of the inner problem besides the loss: `weight` times the squared norm of `w`, or of `w - init(w)`."""
+    """A term of the inner problem besides the loss: `weight` times the squared norm of `w`, or of `w - init(w)`.
+
+    `stopped`: no derivative passes to the outer step by way of `init(w)`.
+    """
+
+    weight: Expr
+    from_start: bool
+    stopped: bool
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A random number or permutation, drawn anew for each task: `uniform(a, b)`, `normal(m, s)`, `one_of(a, b, ...)`, `permutation`."""
+
+    name: str
+    kind: str
+    numbers: tuple[float, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Recast:
+    """What becomes of a task's inputs (`x`) or targets (`y`): of the support, of the query, or of both.
+
+    `operator` is `set` (to `value`), `rotate` (by the angle `value`) or `permute` (by the key `value`). `key` and `entries` name what `value`
+    reads: a key of the task, or the outer step's own genome.
+    """
+
+    target: str
+    operator: str
+    value: Expr
+    sides: tuple[str, ...]
+    keys: frozenset[str]
+    entries: frozenset[str]
+    noisy: bool
+    span: Span = field(compare=False, repr=False)
+
+    @property
+    def of_program(self) -> bool:
+        """Whether the compiled step makes the change, because something is learned or drawn in it; otherwise the data are changed."""
+        return bool(self.entries) or self.noisy
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`weight` times `loss` or `error` on `support` or `query`, or times the squared norm of what is learned: to be minimised."""
 
     weight: float
-    from_start: bool
+    quantity: str  # loss | error | norm
+    on: str  # support | query; of a norm: an entry, or "init(w)"
     span: Span = field(compare=False, repr=False)
 
 
@@ -329,19 +399,39 @@ class Extra:
 class Outer:
     """An outer step. `inner.name` is "rule" where whoever runs it names the rule.
 
-    `plus` holds the extra terms of the inner problem; `objectives` (weight, quantity) pairs to be minimised.
+    `genome` and `nets` are its own, learned beside the rule's. Of the inner problem, `within` says which connections learn, `steps` how many
+    updates are made before they are judged, `horizon` after how many the inner loop begins anew, `weight` by what each sample's loss is
+    multiplied, and `plus` what is added to it; `changes` is what becomes of the data, `keys` what is drawn for that.
     """
 
     name: str
     doc: str | None
     options: dict[str, OptionValue]
+    genome: tuple[GenomeEntry, ...]
+    nets: tuple[Net, ...]
     inner: Call
+    within: Within | None
     steps: int
+    horizon: int | None
+    weight: Expr | None
     plus: tuple[Extra, ...]
-    meta: tuple[Call, ...]
-    objectives: tuple[tuple[float, str], ...]
+    keys: tuple[Key, ...]
+    changes: tuple[Recast, ...]
+    meta: tuple[Learned, ...]
+    objectives: tuple[Objective, ...]
     through: Call
     checkpoint: bool
     optimizer: Call
     settings: dict[str, OptionValue]
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def own(self) -> tuple[GenomeEntry | Net, ...]:
+        """What the outer step itself declares to be learned."""
+        return (*self.genome, *self.nets)
+
+    @property
+    def changes_inner_problem(self) -> bool:
+        """Whether the inner problem is more than the rule on the data as they come."""
+        program = any(change.of_program for change in self.changes)
+        return bool(self.genome or self.nets or self.within or self.weight or self.plus or program)

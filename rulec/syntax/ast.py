@@ -293,20 +293,39 @@ class Invocation(Node):
 
 
 @dataclass(frozen=True)
+class Within(Node):
+    """`in layer -1`, `in layers 1 to 3`: connections with weights, counted from the input, or with a minus from the output."""
+
+    first: Expression
+    last: Expression | None = None
+
+
+@dataclass(frozen=True)
 class Inner(Node):
-    """`inner sgd(lr = 0.4) for 5 steps on support, plus EXPR`."""
+    """`inner sgd(lr = 0.4) in layer -1 for 5 of 100 steps on support, weighted by EXPR, plus EXPR`."""
 
     rule: Invocation
+    within: Within | None = None
     steps: Expression | None = None
+    horizon: Expression | None = None
     data: Name | None = None
+    weight: Expression | None = None
     plus: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True)
+class Learned(Node):
+    """`init(w)`, `init(w) in layers 1 to 3`, `sgd.lr`, `genome`."""
+
+    item: Invocation
+    within: Within | None = None
 
 
 @dataclass(frozen=True)
 class Meta(Node):
     """`meta init(w), sgd.lr`."""
 
-    items: tuple[Invocation, ...]
+    items: tuple[Learned, ...]
 
 
 @dataclass(frozen=True)
@@ -335,13 +354,22 @@ class By(Node):
 
 
 @dataclass(frozen=True)
+class Key(Node):
+    """`key e = uniform(-1, 1)`: drawn anew for each task."""
+
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True)
 class Tasks(Node):
-    """`tasks permute_labels, noise = 0.1`: how tasks and their keys are drawn."""
+    """`tasks y = permute(y, e)`, `tasks x = rotate(x, angle) on support`: what becomes of a task's data."""
 
-    items: tuple[Invocation | Keyword, ...]
+    change: Keyword
+    data: Name | None = None
 
 
-Clause = Union[Option, Inner, Meta, Objective, Through, By, Tasks]
+Clause = Union[Option, Genome, Inner, Meta, Objective, Through, By, Key, Tasks]
 
 
 @dataclass(frozen=True)

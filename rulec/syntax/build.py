@@ -160,8 +160,19 @@ def _block(span: Span, children: list[Any], place: Place) -> ast.Block:
 
 
 def _inner(span: Span, children: list[Any], place: Place) -> ast.Inner:
-    rule, steps, data, *plus = children
-    return ast.Inner(rule, steps, place.name(data) if data else None, tuple(plus), span=span)
+    rule, within, steps, data, weight, *plus = children
+    count, horizon = steps or (None, None)
+    name = place.name(data) if data else None
+    return ast.Inner(rule, within, count, horizon, name, weight, tuple(plus), span=span)
+
+
+def _steps(span: Span, children: list[Any], place: Place) -> tuple[ast.Expression, ast.Expression | None]:
+    return children[0], children[1] if len(children) > 1 else None
+
+
+def _negative(span: Span, children: list[Any], place: Place) -> ast.Unary:
+    sign, digits = children
+    return ast.Unary(str(sign), ast.Number(str(digits), span=place.token(digits)), span=span)
 
 
 def _objective(span: Span, children: list[Any], place: Place) -> ast.Objective:
@@ -231,12 +242,18 @@ _BUILD: dict[str, Callable[[Span, list[Any], Place], Any]] = {
     "assign": lambda span, c, place: ast.Assign(c[0], "=", c[1], span=span),
     "augmented": lambda span, c, place: ast.Assign(c[0], str(c[1]), c[2], span=span),
     "inner": _inner,
+    "steps": _steps,
+    "within": lambda span, c, place: ast.Within(c[0], c[1], span=span),
+    "negative": _negative,
+    "weighted": lambda span, c, place: c[0],
     "plus": lambda span, c, place: c[0],
+    "learned": lambda span, c, place: ast.Learned(c[0], c[1], span=span),
     "meta": lambda span, c, place: ast.Meta(tuple(c), span=span),
     "objective": _objective,
     "through": lambda span, c, place: ast.Through(c[0], c[1] or (), span=span),
     "by": lambda span, c, place: ast.By(c[0], tuple(c[1:]), span=span),
-    "tasks": lambda span, c, place: ast.Tasks(tuple(c), span=span),
+    "key": lambda span, c, place: ast.Key(place.name(c[0]), c[1], span=span),
+    "tasks": lambda span, c, place: ast.Tasks(c[0], place.name(c[1]) if c[1] else None, span=span),
     "invocation": _invocation,
     "called": _called,
     "call_arguments": lambda span, c, place: c,

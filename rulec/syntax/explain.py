@@ -55,6 +55,12 @@ _EXPECTED = {
     "_FOR": "`for`",
     "_STEPS": "`steps`",
     "_ON": "`on`",
+    "_OF": "`of`",
+    "_IN": "`in layer`",
+    "_TO": "`to`",
+    "_LAYERS": "`layer`",
+    "_WEIGHTED": "`weighted by`",
+    "_BY": "`by`",
     "_WITH": "`with`",
     "_PLUS_TERM": "`plus`",
     "_PER": "`per layer`",
@@ -215,7 +221,7 @@ def _first_word(case: Case) -> Diagnostic | None:
         return None
     words = LINE_WORDS[case.symbol]
     near = difflib.get_close_matches(case.first_word[:_LONGEST_WORD].lower(), words, n=1, cutoff=0.7)
-    if case.first_word in CLAUSES and case.symbol != "clause_line":
+    if case.first_word in CLAUSES and case.first_word not in SECTIONS and case.symbol != "clause_line":
         return messages.misplaced_clause(case.first_span)
     if case.first_word in LINE_WORDS["top_line"] and case.first_word != "net":
         return messages.misplaced_header(case.first_span, case.text)
@@ -335,7 +341,7 @@ def _missing_equals(case: Case) -> Diagnostic | None:
 
 def _missing_operator(case: Case) -> Diagnostic | None:
     starts_value = case.found[:1].isalnum() or case.found[:1] in ("_", "(", "[")
-    if case.expected & {"_ON", "_WITH", "_FOR", "_STEPS"}:
+    if case.expected & {"_ON", "_WITH", "_FOR", "_STEPS", "_TO"}:
         return None  # one of these words was meant
     if starts_value and "PLUS" in case.expected and case.found not in RESERVED:
         return messages.missing_operator(case.span)

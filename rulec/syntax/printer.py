@@ -181,9 +181,18 @@ def _on(data: ast.Name | None) -> str:
 
 
 def _inner(node: ast.Inner) -> str:
-    steps = "" if node.steps is None else f" for {render_expression(node.steps)} steps"
+    horizon = "" if node.horizon is None else f" of {render_expression(node.horizon)}"
+    steps = "" if node.steps is None else f" for {render_expression(node.steps)}{horizon} steps"
+    weight = "" if node.weight is None else f", weighted by {render_expression(node.weight)}"
     plus = "".join(f", plus {render_expression(term)}" for term in node.plus)
-    return f"inner {_invocation(node.rule)}{steps}{_on(node.data)}{plus}"
+    return f"inner {_invocation(node.rule)}{_within(node.within)}{steps}{_on(node.data)}{weight}{plus}"
+
+
+def _within(node: ast.Within | None) -> str:
+    if node is None:
+        return ""
+    last = "" if node.last is None else f" to {render_expression(node.last)}"
+    return f" in layer{'s' if last else ''} {render_expression(node.first)}{last}"
 
 
 def _through(node: ast.Through) -> str:
@@ -214,11 +223,12 @@ _HEADS: dict[type, Callable[[Any], str]] = {
     ast.Assign: lambda node: f"{render_expression(node.target)} {node.operator} {render_expression(node.value)}",
     ast.Law: _law,
     ast.Inner: _inner,
-    ast.Meta: lambda node: f"meta {', '.join(_invocation(item) for item in node.items)}",
+    ast.Meta: lambda node: f"meta {', '.join(_invocation(part.item) + _within(part.within) for part in node.items)}",
     ast.Objective: lambda node: f"{node.direction} {render_expression(node.value)}{_on(node.data)}",
     ast.Through: _through,
     ast.By: lambda node: f"by {', '.join(_item(item) for item in (node.optimizer, *node.settings))}",
-    ast.Tasks: lambda node: f"tasks {', '.join(_item(item) for item in node.items)}",
+    ast.Key: lambda node: f"key {node.name.name} = {render_expression(node.value)}",
+    ast.Tasks: lambda node: f"tasks {_keyword(node.change)}{_on(node.data)}",
 }
 
 

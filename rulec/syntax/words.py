@@ -7,7 +7,7 @@ from rulec.syntax.heads import BLOCK_KINDS
 CHOICES = ("if", "elif", "else")
 DEFINITIONS = ("from", "rule", "outer", "net")
 SECTIONS = ("option", "index", "genome", "neuron", "synapse", "broadcast", "laws", "repeat")
-CLAUSES = ("option", "inner", "meta", "minimize", "maximize", "through", "by", "tasks")
+CLAUSES = ("option", "genome", "inner", "meta", "minimize", "maximize", "through", "by", "key", "tasks")
 RESERVED = ("if", "elif", "else", "and", "or", "not")
 
 LINE_WORDS: dict[str, tuple[str, ...]] = {
@@ -45,7 +45,8 @@ WORD_EXAMPLES = {
     "maximize": "maximize accuracy on query",
     "through": "through implicit(cg, steps = 5)",
     "by": "by adam(lr = 0.001), tasks = 32",
-    "tasks": "tasks permute_labels, noise = 0.1",
+    "key": "key e = permutation",
+    "tasks": "tasks y = permute(y, e)",
 }
 
 LINE_EXAMPLES = {

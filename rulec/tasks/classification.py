@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from rulec.tasks.draws import checked_query, seeded
 from rulec.tasks.pixels import Pixels, standardise
 from rulec.tasks.split import Labels
 from rulec.tasks.task import Episode, Task
+from rulec.tasks.turning import turned
 
 SCALINGS = {
     "unit": "from 0 to 1, as images come",
@@ -45,7 +47,9 @@ class Classification(Task):
     input_shape: tuple[int, ...]
     outputs: int
     provenance: Mapping[str, object] = field(default_factory=dict)
+    turned: int = 0  # degrees by which the images of queries are turned
     loss: str = "cross_entropy"
+    single: bool = True
 
     def episode(
         self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None, held_out: bool = False
@@ -62,7 +66,20 @@ class Classification(Task):
             [_order(len(part), query, steps * batch, seeded("images", seed, held_out, task)) for task in range(tasks)]
         )
         support = order[:, query:].view(tasks, steps, batch).transpose(0, 1)
-        return Episode(*_taken(part, support), *_taken(part, order[:, :query]), (self.name,) * tasks)
+        asked, answers = _taken(part, order[:, :query])
+        if self.turned:
+            sides = self.sides
+            angle = torch.tensor(math.radians(self.turned))
+            asked = turned(asked.reshape(*asked.shape[:2], *sides), angle).reshape(asked.shape)
+        return Episode(*_taken(part, support), asked, answers, (self.name,) * tasks)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Return channels, height and width of an image, as it is or square where it lies flat."""
+        if len(self.input_shape) == 3:
+            return self.input_shape
+        side = math.isqrt(self.input_shape[0])
+        return (1, side, self.input_shape[0] // side)
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the fraction of images whose largest output is that of their class."""
@@ -116,13 +133,14 @@ def classification_of(
     classes: Sequence[int] | None = None,
     layout: str = "flat",
     pixels: str = "unit",
+    turned: int = 0,
     provenance: Mapping[str, object],
     span: Span | None = None,
 ) -> Classification:
     """Make the task of telling `classes` apart (default: all labels), the outputs in the order of the labels.
 
     The parts are those of the whole data set, whatever classes are chosen. `layout` `flat` gives inputs of shape
-    (height * width,), `image` (1, height, width). `pixels` is one of `SCALINGS`. `span` is where the classes were written.
+    (height * width,), `image` (1, height, width). `pixels` is one of `SCALINGS`; queries are `turned` by so many degrees. `span` is where the classes were written.
     """
     labels = _chosen_classes(np.unique(np.concatenate((data.train[1], data.held_out[1]))).tolist(), classes, span)
     (train_x, train_y), (held_x, held_y) = (_of_classes(part, labels) for part in (data.train, data.held_out))
@@ -134,8 +152,8 @@ def classification_of(
         Samples(torch.from_numpy(x).reshape(-1, *shape), _one_hot(y, labels))
         for x, y in ((train_x, train_y), (held_x, held_y))
     )
-    record = {**provenance, "classes": labels, "layout": layout, "pixels": SCALINGS[pixels]}
-    return Classification(name, train, held_out, shape, len(labels), record)
+    record = {**provenance, "classes": labels, "layout": layout, "pixels": SCALINGS[pixels], "turned": turned}
+    return Classification(name, train, held_out, shape, len(labels), record, turned)
 
 
 def _chosen_classes(known: list[int], wanted: Sequence[int] | None, span: Span | None) -> list[int]:

@@ -24,12 +24,13 @@ def digits(
     layout: str = "flat",
     pixels: str = "unit",
     fold: int = 0,
+    turned: int = 0,
     name: str = "digits",
     span: Span | None = None,
 ) -> Classification:
     """Make the task of the digits: 1297 images to train on and 500 held out, of every class in proportion.
 
-    Each of the three folds holds out others.
+    Each of the three folds holds out others. Queries are `turned` by so many degrees.
     """
     from sklearn.datasets import load_digits  # a second of import, for this task alone
 
@@ -46,7 +47,7 @@ def digits(
         "fold": fold,
     }
     return classification_of(
-        name, data, classes=classes, layout=layout, pixels=pixels, provenance=provenance, span=span
+        name, data, classes=classes, layout=layout, pixels=pixels, turned=turned, provenance=provenance, span=span
     )
 
 
@@ -57,9 +58,10 @@ def _make(arguments: Arguments) -> Classification:
         layout=arguments.choice("layout", ("flat", "image")),
         pixels=arguments.choice("pixels", tuple(SCALINGS)),
         fold=int(arguments.choice("fold", FOLDS)),
+        turned=arguments.count("turned") or 0,
         name=arguments.name,
         span=written.span if written else None,
     )
 
 
-FAMILY = Family("digits", _make, options=("classes", "layout", "pixels", "fold"))
+FAMILY = Family("digits", _make, options=("classes", "layout", "pixels", "fold", "turned"))

@@ -39,6 +39,7 @@ def idx_images(
     layout: str = "flat",
     pixels: str = "unit",
     fold: int = 0,
+    turned: int = 0,
     name: str | None = None,
     spans: dict[str, Span] | None = None,
 ) -> Classification:
@@ -46,7 +47,7 @@ def idx_images(
 
     Images are cropped to the middle `crop` x `crop` and resized by area to `size` x `size`. By default nothing is
     cropped or resized, but for 28 x 28 at `size` 10, which is cropped to 20 first (the setting of Sandler et al. 2021).
-    Of a single pair of files one image in five is held out, others in each of the five folds; of a `train` and a `t10k`
+    Queries are `turned` by so many degrees. Of a single pair of files one image in five is held out, others in each of the five folds; of a `train` and a `t10k`
     pair, the latter.
     Raises `RuleError` when files are missing, broken or do not fit each other.
     """
@@ -76,6 +77,7 @@ def idx_images(
         classes=classes,
         layout=layout,
         pixels=pixels,
+        turned=turned,
         provenance=provenance,
         span=spans.get("classes"),
     )
@@ -154,6 +156,7 @@ def _task(arguments: Arguments, folder: Path) -> Classification:
         layout=arguments.choice("layout", ("flat", "image")),
         pixels=arguments.choice("pixels", tuple(SCALINGS)),
         fold=int(arguments.choice("fold", FOLDS)),
+        turned=arguments.count("turned") or 0,
         name=arguments.name,
         spans={name: value.span for name, value in arguments.values.items()},
     )
@@ -172,7 +175,7 @@ def _named(name: str) -> Family:
     return Family(name, make, _OPTIONS)
 
 
-_OPTIONS = ("size", "crop", "classes", "layout", "pixels", "fold")
+_OPTIONS = ("size", "crop", "classes", "layout", "pixels", "fold", "turned")
 FOLDER = Family("idx", _in_folder, _OPTIONS, positional=("path",))
 MNIST = _named("mnist")
 NOTMNIST = _named("notmnist")

@@ -32,6 +32,7 @@ class Task(abc.ABC):
     outputs: int
     loss: str  # "mse" | "cross_entropy"
     samples: int | None = None  # of an update, where the task says how many: K-shot problems
+    single: bool = False  # whether all episodes are the same task, other draws of one set of data
 
     @abc.abstractmethod
     def episode(

@@ -11,10 +11,11 @@ import torch
 import rulec
 from rulec.meta.baselines import baselines
 from rulec.meta.evaluate import Setting, evaluate, measure
-from rulec.meta.objective import query_loss, weighted
+from rulec.meta.objective import Judged, query_loss, scored
 from rulec.meta.seeds import derived_seed
 from rulec.meta.transfer import transfer_table
-from rulec.source import RuleError
+from rulec.semantics.typed import Objective
+from rulec.source import RuleError, Source
 from rulec.tasks.fewshot import FewShot
 
 UPDATES = (0, 1, 4)
@@ -73,14 +74,25 @@ def test_losses_are_those_of_torch():
         )
 
 
+def objective(weight, quantity, on):
+    return Objective(weight, quantity, on, Source("test", "").span(0, 0))
+
+
 def test_objectives_add_up():
     loss, accuracy = torch.tensor([1.0, 2.0]), torch.tensor([0.75, 0.25])
-    assert weighted(((0.5, "loss"), (2.0, "error")), loss, accuracy).tolist() == [1.0, 2.5]
+    on = {"query": Judged(loss, accuracy), "support": Judged(2 * loss, accuracy)}
+    some = [objective(0.5, "loss", "query"), objective(2.0, "error", "query")]
+    assert scored(some, on).objective.tolist() == [1.0, 2.5]
+    assert scored([*some, objective(1.0, "loss", "support")], on).objective.tolist() == [3.0, 6.5]
+    learned = {"decay": torch.tensor([3.0, 4.0]), "init(w.c1)": torch.ones(2, 5), "init(w.c2)": torch.zeros(2, 2, 2)}
+    norms = [objective(0.5, "norm", "decay"), objective(-1.0, "norm", "init(w)")]
+    assert scored([*some, *norms], on, learned).objective.tolist() == [1.0 + 4.5 - 5, 2.5 + 8 - 5]
 
 
 def test_a_prediction_that_is_not_finite_has_no_objective():
     loss = torch.tensor([torch.nan, torch.inf, 1.0])
-    assert weighted(((1.0, "error"),), loss, torch.ones(3)).isfinite().tolist() == [False, False, True]
+    found = scored([objective(1.0, "error", "query")], {"query": Judged(loss, torch.ones(3))})
+    assert found.objective.isfinite().tolist() == [False, False, True]
 
 
 def test_kinds_of_task_are_told_apart(backprop, functions):

@@ -10,7 +10,7 @@ import torch
 import rulec
 from rulec.meta.hypergradients import READERS, Settings
 from rulec.meta.hypergradients.descent import reverse_gradient
-from rulec.semantics.typed import Call
+from rulec.semantics.typed import Call, Learned
 from rulec.source import RuleError
 
 from .conftest import planned
@@ -251,14 +251,6 @@ def test_with_one_update_first_order_is_exact(many, functions):
         torch.testing.assert_close(approximate[name], value, rtol=1e-12, atol=1e-15)
 
 
-def test_unavailable_hypergradients_say_what_is_available(backprop, functions):
-    outer = backprop.outer("adam")
-    other = replace(outer, through=Call("evograd", (), {}, outer.through.span))
-    with pytest.raises(RuleError, match="not-available-yet") as error:
-        planned(backprop.compile("2-4-1", loss="mse"), functions, other)
-    assert all(f"`{name}`" in str(error.value) for name in READERS)
-
-
 def test_reptile_points_from_the_end_to_the_start(functions):
     compiled = rulec.load("sgd").compile("2-3-1(tanh)", loss="mse", dtype="float64")
     made = planned(compiled, functions, "reptile")
@@ -279,5 +271,5 @@ def test_reptile_learns_initial_values_alone(functions):
     outer = rulec.load("sgd").outer("reptile")
     with pytest.raises(RuleError, match="starts-alone"):
         READERS["reptile"](
-            replace(outer, meta=(*outer.meta, Call("sgd.lr", (), {}, outer.span))), Settings(1.0, 5, None)
+            replace(outer, meta=(*outer.meta, Learned("sgd.lr", (), None, outer.span))), Settings(1.0, 5, None)
         )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import rulec
-from rulec.ir.extra import constant_states, with_extra_terms
+from rulec.ir.inner_problem import constant_states, with_extra_terms
 from rulec.meta.hypergradients import READERS, Settings
 from rulec.meta.hypergradients.descent import reverse_gradient
 from rulec.semantics.typed import Call

@@ -305,14 +305,22 @@ called = st.builds(
     tuples(names, 1), tuples(expressions, 0, 2), tuples(keywords, 0, 2),
 )  # fmt: skip
 invocations = plain_invocations | called
+counts = st.integers(1, 9).map(lambda n: ast.Number(str(n), span=NOWHERE))
+bounds = counts | make(ast.Unary, st.just("-"), counts)
+withins = st.none() | make(ast.Within, bounds, st.none() | bounds)
 clauses = st.one_of(
     options,
-    make(ast.Inner, invocations, optional, st.none() | names, tuples(expressions, 0, 2)),
-    make(ast.Meta, tuples(invocations, 1)),
+    make(ast.Genome, tuples(st.one_of(entries, nets), 1), st.none()),
+    make(
+        ast.Inner, invocations, withins, expressions, optional, st.none() | names, optional, tuples(expressions, 0, 2)
+    ),
+    make(ast.Inner, invocations, withins, st.none(), st.none(), st.none() | names, optional, tuples(expressions, 0, 2)),
+    make(ast.Meta, tuples(make(ast.Learned, invocations, withins), 1)),
     make(ast.Objective, st.sampled_from(["minimize", "maximize"]), expressions, st.none() | names),
     make(ast.Through, invocations, tuples(names)),
     make(ast.By, invocations, tuples(keywords)),
-    make(ast.Tasks, tuples(invocations | keywords, 1)),
+    make(ast.Key, names, expressions),
+    make(ast.Tasks, keywords, st.none() | names),
 )
 outers = make(ast.Outer, names, docs, tuples(clauses, 1))
 presets = make(ast.Preset, names, names, docs, tuples(entries, 1))

@@ -173,12 +173,13 @@ def test_inner():
 
 
 def test_other_clauses():
-    meta = clause("meta init(w), sgd.lr, genome")
-    assert [(names(item.path), item.called) for item in meta.items] == [
-        (["init"], True),
-        (["sgd", "lr"], False),
-        (["genome"], False),
+    meta = clause("meta init(w) in layers 1 to -2, sgd.lr, genome")
+    assert [(names(part.item.path), part.item.called, part.within is None) for part in meta.items] == [
+        (["init"], True, False),
+        (["sgd", "lr"], False, True),
+        (["genome"], False, True),
     ]
+    assert meta.items[0].within.last.operator == "-"
     objective = clause("maximize 0.1 * accuracy on query")
     assert (objective.direction, objective.value.operator, objective.data.name) == ("maximize", "*", "query")
     assert clause("minimize loss").data is None
@@ -186,8 +187,13 @@ def test_other_clauses():
     assert (through.method.arguments[0].name, names(through.modifiers)) == ("cg", ["checkpoint", "mixed"])
     by = clause("by adam(lr = 0.001), tasks = 32, clip = 10")
     assert [setting.name.name for setting in by.settings] == ["tasks", "clip"]
-    tasks = clause("tasks permute_labels, noise = 0.1, mask()")
-    assert [type(item).__name__ for item in tasks.items] == ["Invocation", "Keyword", "Invocation"]
+    key = clause("key e = uniform(-1, 1)")
+    assert (key.name.name, key.value.name) == ("e", "uniform")
+    tasks = clause("tasks x = rotate(x, angle) on support")
+    assert (tasks.change.name.name, tasks.change.value.name, tasks.data.name) == ("x", "rotate", "support")
+    inner = clause("inner sgd in layer 1 for 2 of 10 steps on support, weighted by f(loss), plus norm(w)^2")
+    assert (inner.within.first.value, inner.steps.value, inner.horizon.value) == (1, 2, 10)
+    assert (inner.weight.name, len(inner.plus)) == ("f", 1)
     assert isinstance(clause("option lambda = 2"), ast.Option)
 
 

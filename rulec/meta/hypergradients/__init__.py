@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rulec.meta.hypergradients import (
     cma,
+    evograd,
     evolution,
     finite_difference,
     first_order,
@@ -14,9 +15,7 @@ from rulec.meta.hypergradients import (
     unroll,
 )
 from rulec.meta.hypergradients.interface import Hypergradient, Reader, Settings
-from rulec.semantics.messages import hypergradient_not_available
 from rulec.semantics.typed import Outer
-from rulec.source import RuleError
 
 READERS: dict[str, Reader] = {
     "unroll": unroll.read,
@@ -29,17 +28,15 @@ READERS: dict[str, Reader] = {
     "finite_difference": finite_difference.read,
     "es": evolution.read_es,
     "pes": evolution.read_pes,
+    "evograd": evograd.read,
     "reptile": reptile.read,
     "cma": cma.read,
 }
 
 
 def hypergradient_of(outer: Outer, settings: Settings) -> Hypergradient:
-    """Return the method that an outer step asks for. Raises `RuleError` if it is unknown here or set wrongly."""
-    reader = READERS.get(outer.through.name)
-    if reader is None:
-        raise RuleError([hypergradient_not_available(outer.through.span, outer.through.name, tuple(READERS))])
-    return reader(outer, settings)
+    """Return the method that an outer step asks for. Raises `RuleError` if it is set wrongly."""
+    return READERS[outer.through.name](outer, settings)
 
 
 __all__ = ["READERS", "Hypergradient", "Settings", "hypergradient_of"]

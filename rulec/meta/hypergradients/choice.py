@@ -31,7 +31,7 @@ def chosen(
 def _method(
     outer: Outer, step: CompiledRule, parameters: Parameters, steps: int, batch: int, memory: int | None
 ) -> tuple[str, bool, str]:
-    if any(name == "error" for _, name in outer.objectives):
+    if any(objective.quantity == "error" for objective in outer.objectives):
         return "es", False, "the share of wrong answers has no derivative"
     numbers = sum(prod(step.genome_spec[name].shape) for name in parameters.entries)
     kept, room = steps * step_bytes(step, batch), memory or free_bytes()

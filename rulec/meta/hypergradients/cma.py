@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rulec.meta import messages
 from rulec.meta.hypergradients.interface import Hypergradient, Search, Settings, Step
-from rulec.meta.hypergradients.reading import no_checkpoint, no_settings
+from rulec.meta.hypergradients.reading import each_anew, no_checkpoint, no_settings
 from rulec.meta.objective import Scored
 from rulec.meta.parameters import Free
 from rulec.meta.problem import Problem
@@ -140,6 +140,7 @@ def read(outer: Outer, settings: Settings) -> Cma:
     """Read `through cma` and `by cma(sigma = ..., population = ...)`. Raises `RuleError`."""
     no_settings(outer)
     no_checkpoint(outer)
+    each_anew(outer)
     if outer.optimizer.name != "cma":
         raise RuleError([messages.unknown_optimizer(outer.optimizer.span, outer.optimizer.name, ("cma",), "cma")])
     given = {**outer.settings, **outer.optimizer.settings}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from rulec.meta.objective import Scored
 from rulec.meta.optimizers import Optimizer
 from rulec.meta.parameters import Free, all_finite
 from rulec.meta.problem import Problem
+from rulec.runtime.compiled import State
 from rulec.runtime.unrolls.engine import Memory
 
 
@@ -67,8 +69,41 @@ class GradientDescent(Descent, abc.ABC):
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
         """Return the scores of meta-step `number` and the gradient of each member's objective."""
 
+    def begin(self, problem: Problem, free: Free) -> Search:
+        search = super().begin(problem, free)
+        return Search(search.free, search.memory | (begun(problem, free, 0) if problem.goes_on else {}))
+
     def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
-        return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
+        """Make a meta-step. Where inner loops go on, the next one finds the synapses that the new meta-parameters lead to."""
+        if not problem.goes_on:
+            return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
+        first = problem.place(number)[1] == 0
+        living = begun(problem, search.free, number) if first else search.memory
+        here = replace(problem, living=state_in(living))
+        after, told = self.moved(problem, search, number, *self.gradient(here, search.free, number))
+        with torch.no_grad():
+            inner = here.begun(after.free, number)
+            state = here.updated(inner, inner.state, 0, here.inner_steps)
+        return Search(after.free, after.memory | kept(state)), told
+
+
+_INNER = "inner "
+
+
+def begun(problem: Problem, free: Free, number: int) -> dict[str, Tensor]:
+    """Return what is remembered of the synapses at the beginning of an inner loop."""
+    state = problem.start({name: value.detach() for name, value in free.items()}, number)
+    carried = {*problem.step.carried(False), "t", "seed"}
+    return kept({name: value for name, value in state.items() if name in carried})
+
+
+def kept(state: State) -> dict[str, Tensor]:
+    return {f"{_INNER}{name}": value.detach().clone() for name, value in state.items()}
+
+
+def state_in(memory: Mapping[str, Tensor]) -> State:
+    """Return the synapses among what is remembered."""
+    return {name.removeprefix(_INNER): value for name, value in memory.items() if name.startswith(_INNER)}
 
 
 def reverse_gradient(

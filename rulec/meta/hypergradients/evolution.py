@@ -1,7 +1,7 @@
 """Evolution strategies: the gradient of the objective, smoothed by normal noise on the meta-parameters, from scores alone.
 
-`es` draws pairs of antithetic offsets and runs the inner loop for each from its start. `pes` keeps the inner loops of a trajectory of
-`horizon` updates going from meta-step to meta-step, a segment of `inner` updates at a time; what has been added to the
+`es` draws pairs of antithetic offsets and runs the inner loop for each from its start. `pes` keeps inner loops going from meta-step to
+meta-step (`for 10 of 100 steps`), each pair its own; what has been added to the
 meta-parameters since the beginning counts, which takes away the bias that cutting a trajectory short would have.
 Salimans et al. 2017, "Evolution Strategies as a Scalable Alternative to Reinforcement Learning"; Vicol et al. 2021,
 "Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent Evolution Strategies", algorithm 2.
@@ -15,19 +15,16 @@ from typing import final
 import torch
 from torch import Tensor
 
-from rulec.meta import messages
-from rulec.meta.hypergradients.descent import Descent, GradientDescent
+from rulec.meta.hypergradients.descent import Descent, GradientDescent, begun, kept, state_in
 from rulec.meta.hypergradients.finite_difference import at_offsets, gathered, spread
 from rulec.meta.hypergradients.interface import Search, Settings, Step
 from rulec.meta.hypergradients.reading import check_starts, no_arguments, no_checkpoint, settings_of
 from rulec.meta.objective import Scored
 from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
-from rulec.meta.problem import Inner, Problem
+from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
-from rulec.runtime.compiled import State
 from rulec.semantics.typed import Outer
-from rulec.source import RuleError
 
 
 def antithetic(free: Free, pairs: int, sigma: float, seed: int) -> Free:
@@ -81,13 +78,12 @@ class Es(GradientDescent):
 @final
 @dataclass(frozen=True)
 class Pes(Descent):
-    """`through pes(sigma = 0.1, pairs = 16, horizon = 100)`: the objective is the mean of those after each segment of a trajectory."""
+    """`through pes(sigma = 0.1, pairs = 16)`: the objective is the mean of those after each part of an inner loop that goes on."""
 
     least_updates = 1
 
     sigma: float
     pairs: int
-    horizon: int
 
     def begin(self, problem: Problem, free: Free) -> Search:
         search = super().begin(problem, free)
@@ -95,39 +91,29 @@ class Pes(Descent):
 
     @torch.no_grad()
     def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
-        trajectory, segment = divmod(number, self.horizon // problem.inner_steps)
-        living = search.memory if segment else self._trajectory(problem, search.free, trajectory)
+        first = problem.place(number)[1] == 0
+        living = self._trajectory(problem, search.free, number) if first else search.memory
         offsets = antithetic(search.free, self.pairs, self.sigma, derived_seed("pes", problem.seed, number))
         sums = {name: living[f"sum {name}"] + offset for name, offset in offsets.items()}
-        wide = problem.widened(2 * self.pairs)
+        wide = replace(problem.widened(2 * self.pairs), living=state_in(living))
         places = {name: spread(search.free[name] + offset) for name, offset in offsets.items()}
-        data = replace(problem, inner_steps=self.horizon).batches(trajectory)
-        part = slice(segment * problem.inner_steps, (segment + 1) * problem.inner_steps)
-        state = {name.removeprefix(_INNER): value for name, value in living.items() if name.startswith(_INNER)}
-        inner = Inner(wide.parameters.genome(places, wide.fixed), state, replace(data, x=data.x[part], y=data.y[part]))
-        after = wide.updated(inner, state, 0, problem.inner_steps)
+        inner = wide.begun(places, number)
+        after = wide.updated(inner, inner.state, 0, problem.inner_steps)
         score = wide.judged(inner, after, problem.inner_steps)
         found = Scored(*(gathered(v, 2 * self.pairs) for v in (score.loss, score.accuracy, score.objective)))
         moved, told = self.moved(problem, search, number, _middle(found), estimate(found.objective, sums, self.sigma))
-        return Search(moved.free, moved.memory | _kept(after, sums)), told
+        return Search(moved.free, moved.memory | kept(after) | _named(sums)), told
 
     def _trajectory(self, problem: Problem, free: Free, number: int) -> dict[str, Tensor]:
-        """Return what is remembered at the beginning of a trajectory. Raises `RuleError` if no whole number of segments makes one."""
-        if self.horizon % problem.inner_steps:
-            raise RuleError([messages.horizon_differs(problem.outer.through.span, self.horizon, problem.inner_steps)])
+        """Return what is remembered at the beginning of an inner loop."""
         many = {name: value.detach().expand(2 * self.pairs, *value.shape) for name, value in free.items()}
-        state = problem.widened(2 * self.pairs).start({name: spread(value) for name, value in many.items()}, number)
-        carried = {*problem.step.carried(False), "t", "seed"}
         sums = {name: torch.zeros_like(value) for name, value in many.items()}
-        return _kept({name: value for name, value in state.items() if name in carried}, sums)
+        places = {name: spread(value) for name, value in many.items()}
+        return begun(problem.widened(2 * self.pairs), places, number) | _named(sums)
 
 
-_INNER = "inner "
-
-
-def _kept(state: State, sums: Free) -> dict[str, Tensor]:
-    inner = {f"{_INNER}{name}": value.detach() for name, value in state.items()}
-    return inner | {f"sum {name}": value for name, value in sums.items()}
+def _named(sums: Free) -> dict[str, Tensor]:
+    return {f"sum {name}": value for name, value in sums.items()}
 
 
 def read_es(outer: Outer, settings: Settings) -> Es:
@@ -139,8 +125,7 @@ def read_es(outer: Outer, settings: Settings) -> Es:
 
 def read_pes(outer: Outer, settings: Settings) -> Pes:
     no_arguments(outer)
-    given = settings_of(outer, {"sigma": 0.1, "pairs": 16, "horizon": 100}, positive=("sigma",))
+    given = settings_of(outer, {"sigma": 0.1, "pairs": 16}, positive=("sigma",))
     no_checkpoint(outer)
     check_starts(outer)
-    pairs, horizon = int(given["pairs"]), int(given["horizon"])
-    return Pes(optimizer_of(outer), settings.clip, settings.patience, given["sigma"], pairs, horizon)
+    return Pes(optimizer_of(outer), settings.clip, settings.patience, given["sigma"], int(given["pairs"]))

@@ -16,8 +16,14 @@ from torch import Tensor
 
 from rulec.meta.hypergradients.descent import GradientDescent
 from rulec.meta.hypergradients.interface import Settings
-from rulec.meta.hypergradients.reading import check_differentiable, no_arguments, no_checkpoint, settings_of
-from rulec.meta.objective import Scored, scored
+from rulec.meta.hypergradients.reading import (
+    check_differentiable,
+    no_arguments,
+    no_checkpoint,
+    query_alone,
+    settings_of,
+)
+from rulec.meta.objective import Scored, judged, scored
 from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free, with_initial
 from rulec.meta.problem import Problem
@@ -90,11 +96,14 @@ def directional(problem: Problem, free: Free, rows: Free, number: int) -> tuple[
     data = inner.batches
     prediction, moved = problem.step.lesson_tangents(inner.genome, inner.state, tangents, data.x, data.y, data.query_x)
 
-    def objective(value: Tensor) -> Tensor:
-        return scored(problem.task, problem.outer.objectives, value, data.query_y).objective
+    def score(value: Tensor, *given: Tensor) -> Scored:
+        learned = problem.parameters.values(dict(zip(names, given, strict=True)))
+        return scored(problem.outer.objectives, {"query": judged(problem.task, value, data.query_y)}, learned)
 
-    slope = torch.func.vmap(lambda t: torch.func.jvp(objective, (prediction,), (t,))[1])(moved)
-    return scored(problem.task, problem.outer.objectives, prediction, data.query_y), slope
+    def slope(move: Tensor, *direction: Tensor) -> Tensor:
+        return torch.func.jvp(lambda *at: score(*at).objective, (prediction, *free.values()), (move, *direction))[1]  # type: ignore[no-any-return]
+
+    return score(prediction, *free.values()), torch.func.vmap(slope)(moved, *(rows[name] for name in names))
 
 
 def read(outer: Outer, settings: Settings) -> Forward:
@@ -102,5 +111,6 @@ def read(outer: Outer, settings: Settings) -> Forward:
     given = settings_of(outer, {"directions": 0} if not outer.through.settings else {"directions": 1})
     no_checkpoint(outer)
     check_differentiable(outer)
+    query_alone(outer)
     directions = int(given["directions"]) if outer.through.settings else None
     return Forward(optimizer_of(outer), settings.clip, settings.patience, directions)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
-from rulec.ir.extra import constant_states
+from rulec.ir.inner_problem import constant_states
 from rulec.meta import messages
 from rulec.meta.hypergradients.descent import GradientDescent
 from rulec.meta.hypergradients.interface import Settings

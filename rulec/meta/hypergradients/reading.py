@@ -56,7 +56,7 @@ def count_of(outer: Outer) -> int:
 
 def check_starts(outer: Outer) -> None:
     """Refuse to learn initial values that the method does not look back to. Raises `RuleError`."""
-    drawn_back = any(term.from_start for term in outer.plus)
+    drawn_back = any(term.from_start and not term.stopped for term in outer.plus)
     for item in outer.meta:
         if item.name == "init" and not (drawn_back and set(item.arguments or ("w",)) == {"w"}):
             raise RuleError([messages.start_forgotten(item.span, outer.through.name)])
@@ -69,5 +69,18 @@ def no_checkpoint(outer: Outer) -> None:
 
 def check_differentiable(outer: Outer) -> None:
     """Refuse objectives that have no gradient. Raises `RuleError`."""
-    if any(name == "error" for _, name in outer.objectives):
+    if any(objective.quantity == "error" for objective in outer.objectives):
         raise RuleError([messages.error_has_no_gradient(outer.span, outer.through.name)])
+
+
+def query_alone(outer: Outer) -> None:
+    """Refuse objectives on the support. Raises `RuleError`."""
+    for objective in outer.objectives:
+        if objective.on == "support":
+            raise RuleError([messages.support_not_judged(objective.span, outer.through.name)])
+
+
+def each_anew(outer: Outer) -> None:
+    """Refuse inner loops that go on from meta-step to meta-step. Raises `RuleError`."""
+    if outer.horizon is not None and outer.horizon > outer.steps:
+        raise RuleError([messages.goes_on(outer.inner.span, outer.through.name)])

@@ -14,7 +14,7 @@ import torch
 from rulec.meta import messages
 from rulec.meta.hypergradients.descent import GradientDescent
 from rulec.meta.hypergradients.interface import Settings
-from rulec.meta.hypergradients.reading import no_checkpoint, no_settings
+from rulec.meta.hypergradients.reading import each_anew, no_checkpoint, no_settings
 from rulec.meta.objective import Scored
 from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
@@ -44,6 +44,7 @@ class Reptile(GradientDescent):
 def read(outer: Outer, settings: Settings) -> Reptile:
     no_settings(outer)
     no_checkpoint(outer)
+    each_anew(outer)
     for item in outer.meta:
         if item.name != "init":
             raise RuleError([messages.starts_alone(item.span)])

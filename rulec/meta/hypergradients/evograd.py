@@ -1,0 +1,136 @@
+"""EvoGrad: copies of the synapses with noise on them, among which the loss of the support chooses; no second derivatives.
+
+theta_n = w + sigma * e_n, with signs e_n; l_n the loss of theta_n on the support, which depends on what is learned; c = softmax(-l / tau);
+w' = sum of c_n theta_n. What is learned moves c, c moves w', and w' is judged on the query. In expectation, to leading order in sigma,
+this is the hypergradient of one step of gradient descent with the rate sigma^2 / tau (1 - 1 / candidates), from a few random directions:
+much smaller than that of a step with an ordinary rate, so that an outer optimiser that does not care for scale (Adam) is the natural one.
+The synapses themselves then learn by the inner rule. Bohdal, Yang and Hospedales 2021, "EvoGrad: Efficient Gradient-Based Meta-Learning
+and Hyperparameter Optimization", equations 4 to 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from rulec.ir.inner_problem import START, constant_states
+from rulec.meta import messages
+from rulec.meta.hypergradients.descent import GradientDescent, pulled
+from rulec.meta.hypergradients.finite_difference import gathered, spread
+from rulec.meta.hypergradients.interface import Settings
+from rulec.meta.hypergradients.reading import (
+    check_differentiable,
+    no_arguments,
+    no_checkpoint,
+    query_alone,
+    settings_of,
+)
+from rulec.meta.objective import Scored, judged, scored
+from rulec.meta.optimizers import optimizer_of
+from rulec.meta.parameters import Free
+from rulec.meta.problem import Inner, Problem
+from rulec.meta.seeds import derived_seed
+from rulec.runtime.compiled import CompiledRule, Genome, State
+from rulec.semantics import typed as t
+from rulec.semantics.inner_problems import parts
+from rulec.semantics.typed import Outer
+from rulec.source import RuleError
+
+
+@final
+@dataclass(frozen=True)
+class Evograd(GradientDescent):
+    """`through evograd(candidates = 2, sigma = 0.001, tau = 0.05)`."""
+
+    least_updates = 1
+
+    candidates: int
+    sigma: float
+    tau: float
+
+    def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
+        leaves = {name: value.detach().requires_grad_() for name, value in free.items()}
+        inner, last = problem.begun(leaves, number), problem.inner_steps - 1
+        with torch.no_grad():
+            state = problem.updated(inner, inner.state, 0, last) if last else inner.state
+        merged = {**state, **self._merged(problem, inner, state, number)}
+        data = inner.batches
+        found = judged(problem.task, problem.step.predict(inner.genome, merged, data.query_x), data.query_y)
+        score = scored(problem.outer.objectives, {"query": found}, inner.learned)
+        return score, pulled(score.objective.sum(), leaves)
+
+    def _merged(self, problem: Problem, inner: Inner, state: State, number: int) -> State:
+        """Return the mean of the candidates' synapses, weighted as the last batch of the support says."""
+        step, count = problem.step, self.candidates
+        wide = problem.widened(count).step
+        generator = torch.Generator().manual_seed(derived_seed("evograd", problem.seed, number))
+        still = constant_states(step.program)
+        candidates: dict[str, Tensor] = {}
+        for name, value in state.items():
+            if not value.is_floating_point() or name.split(".", 1)[0] in still:
+                continue
+            signs = torch.randint(0, 2, (count, *value.shape), generator=generator).to(value) * 2 - 1
+            candidates[name] = value.detach() + self.sigma * signs
+        placed = {name: spread(value) for name, value in candidates.items()}
+        others = {n: v.repeat_interleave(count, 0) if v.ndim else v for n, v in state.items() if n not in placed}
+        genome = {name: value.repeat_interleave(count, 0) for name, value in inner.genome.items()}
+        losses = inner_loss(wide, problem.outer, genome, {**others, **placed}, inner.batches.x[-1], inner.batches.y[-1])
+        shares = torch.softmax(-gathered(losses, count) / self.tau, 0)  # (candidates, members, tasks, replicas...)
+        return {
+            name: (value * shares.reshape(*shares.shape, *[1] * (value.ndim - shares.ndim))).sum(0)
+            for name, value in candidates.items()
+        }
+
+
+def inner_loss(step: CompiledRule, outer: Outer, genome: Genome, state: State, x: Tensor, y: Tensor) -> Tensor:
+    """Return what the inner problem minimises, for each network: the mean loss, weighted if it is, and its other terms."""
+    total = step.loss_on(genome, state, x, y)
+    for term in outer.plus:
+        own = [value for name, value in state.items() if name.startswith("w.")]
+        begun = [state[f"{START}.{name[2:]}"] for name in state if name.startswith("w.")] if term.from_start else own
+        apart = [w - w0 if term.from_start else w for w, w0 in zip(own, begun, strict=True)]
+        lead = len(step.lead_shape)
+        norm = torch.stack([a.square().flatten(lead).sum(-1) for a in apart]).sum(0)
+        total = total + _value(term.weight, genome, norm) * norm
+    return total
+
+
+def _value(expression: t.Expr, genome: Genome, like: Tensor) -> Tensor | float:
+    """Evaluate the factor of a term for each member, to be multiplied with (members, ...)."""
+    match expression:
+        case t.Constant(value=number):
+            return number
+        case t.GenomeRef(name=name):
+            return genome[name].reshape(-1, *[1] * (like.ndim - 1))
+        case t.Apply(operator="mul" | "div" as operator, arguments=(left, right)):
+            a, b = _value(left, genome, like), _value(right, genome, like)
+            return a * b if operator == "mul" else a / b
+        case t.Stop(argument=argument):
+            found = _value(argument, genome, like)
+            return found.detach() if isinstance(found, Tensor) else found
+    raise RuleError([messages.factor_too_long(expression.span)])
+
+
+def _read_by_loss(outer: Outer) -> set[str]:
+    """Return the entries that the loss of the support depends on."""
+    reading = [outer.weight, *(term.weight for term in outer.plus)]
+    names = {p.name for e in reading if e is not None for p in parts(e) if isinstance(p, (t.GenomeRef, t.NetCall))}
+    return names.union(*(change.entries for change in outer.changes))
+
+
+def read(outer: Outer, settings: Settings) -> Evograd:
+    no_arguments(outer)
+    given = settings_of(outer, {"candidates": 2, "sigma": 1e-3, "tau": 0.05}, positive=("sigma", "tau"))
+    no_checkpoint(outer)
+    check_differentiable(outer)
+    query_alone(outer)
+    known = _read_by_loss(outer)
+    for item in outer.meta:
+        if item.name not in known:
+            raise RuleError([messages.evolved_alone(item.span, [item.name])])
+    return Evograd(
+        optimizer_of(outer), settings.clip, settings.patience, int(given["candidates"]), given["sigma"], given["tau"]
+    )
