@@ -29,10 +29,22 @@ def with_inner_problem(program: Program, outer: t.Outer) -> Program:
     program = replace(
         program, genome=(*program.genome, *outer.genome), nets=(*program.nets, *outer.nets), within=outer.within
     )
+    program = _per_layer(program, {item.name.split(".")[-1] for item in outer.meta if item.per_layer})
     program = with_extra_terms(program, outer.plus)
     if outer.weight is not None:
         program = _with_weight(program, outer.weight)
     return _with_changes(program, [change for change in outer.changes if change.of_program])
+
+
+def _per_layer(program: Program, names: set[str]) -> Program:
+    """Give entries and nets a value for each connection."""
+
+    def widened(name: str, already: bool) -> bool:
+        return already or name in names or "genome" in names
+
+    genome = tuple(replace(entry, per_layer=widened(entry.name, entry.per_layer)) for entry in program.genome)
+    nets = tuple(replace(net, per_layer=widened(net.name, net.per_layer)) for net in program.nets)
+    return replace(program, genome=genome, nets=nets)
 
 
 def _built(program: Program, values: Sequence[t.Expr], names: Mapping[str, t.Expr]) -> list[Op]:

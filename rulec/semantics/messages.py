@@ -1143,7 +1143,11 @@ def unknown_key(span: Span, text: str, candidates: Sequence[str]) -> Diagnostic:
 
 def key_numbers(span: Span, kind: str, example: str) -> Diagnostic:
     return Diagnostic(
-        "key-numbers", f"`{kind}` has the wrong number of arguments", span, "not these", help=f"write it like `{example}`"
+        "key-numbers",
+        f"`{kind}` has the wrong number of arguments",
+        span,
+        "not these",
+        help=f"write it like `{example}`",
     )
 
 
@@ -1279,6 +1283,17 @@ def layers_misplaced(span: Span, name: str) -> Diagnostic:
         span,
         "only initial values have",
         help="write it as in `init(w) in layers 1 to 3`, or declare the entry `per layer` in the rule",
+    )
+
+
+def per_layer_misplaced(span: Span, name: str) -> Diagnostic:
+    what = "initial values belong to layers already" if name == "init" else "what is learned is fixed in the text"
+    return Diagnostic(
+        "per-layer-misplaced",
+        f"`per layer` cannot stand here: {what}",
+        span,
+        "not here",
+        help="write it behind an entry alone, as in `meta sgd.lr per layer`",
     )
 
 

@@ -246,7 +246,11 @@ def _check_meta(
         if part.within is not None and path != "init":
             found.add(messages.layers_misplaced(part.within.span, path))
         names = tuple(a.name for a in part.item.arguments if isinstance(a, ast.Name))
-        learned.append(t.Learned(path, names, check_within(part.within, options, found), part.span))
+        per_layer = part.per_layer
+        if per_layer is not None and (path == "init" or per_layer.condition is not None):
+            found.add(messages.per_layer_misplaced(per_layer.span, path))
+        within = check_within(part.within, options, found)
+        learned.append(t.Learned(path, names, within, per_layer is not None, part.span))
     return tuple(learned)
 
 

@@ -331,11 +331,15 @@ class Within:
 
 @dataclass(frozen=True)
 class Learned:
-    """What an outer step learns: `genome`, an entry by name, or the initial values of states, perhaps of some connections."""
+    """What an outer step learns: `genome`, an entry by name, or the initial values of states, perhaps of some connections.
+
+    `per_layer`: the entry gets a value for each connection, though its rule gives it one for all.
+    """
 
     name: str
     arguments: tuple[str, ...]
     within: Within | None
+    per_layer: bool
     span: Span = field(compare=False, repr=False)
 
 
@@ -434,4 +438,5 @@ class Outer:
     def changes_inner_problem(self) -> bool:
         """Whether the inner problem is more than the rule on the data as they come."""
         program = any(change.of_program for change in self.changes)
-        return bool(self.genome or self.nets or self.within or self.weight or self.plus or program)
+        widened = any(item.per_layer for item in self.meta)
+        return bool(self.own or self.within or self.weight or self.plus or program or widened)

@@ -315,10 +315,11 @@ class Inner(Node):
 
 @dataclass(frozen=True)
 class Learned(Node):
-    """`init(w)`, `init(w) in layers 1 to 3`, `sgd.lr`, `genome`."""
+    """`init(w)`, `init(w) in layers 1 to 3`, `sgd.lr per layer`, `genome`."""
 
     item: Invocation
     within: Within | None = None
+    per_layer: PerLayer | None = None
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,7 @@ _BUILD: dict[str, Callable[[Span, list[Any], Place], Any]] = {
     "negative": _negative,
     "weighted": lambda span, c, place: c[0],
     "plus": lambda span, c, place: c[0],
-    "learned": lambda span, c, place: ast.Learned(c[0], c[1], span=span),
+    "learned": lambda span, c, place: ast.Learned(c[0], c[1], c[2], span=span),
     "meta": lambda span, c, place: ast.Meta(tuple(c), span=span),
     "objective": _objective,
     "through": lambda span, c, place: ast.Through(c[0], c[1] or (), span=span),

@@ -188,6 +188,10 @@ def _inner(node: ast.Inner) -> str:
     return f"inner {_invocation(node.rule)}{_within(node.within)}{steps}{_on(node.data)}{weight}{plus}"
 
 
+def _learned(node: ast.Learned) -> str:
+    return _invocation(node.item) + _within(node.within) + _per_layer(node.per_layer)
+
+
 def _within(node: ast.Within | None) -> str:
     if node is None:
         return ""
@@ -223,7 +227,7 @@ _HEADS: dict[type, Callable[[Any], str]] = {
     ast.Assign: lambda node: f"{render_expression(node.target)} {node.operator} {render_expression(node.value)}",
     ast.Law: _law,
     ast.Inner: _inner,
-    ast.Meta: lambda node: f"meta {', '.join(_invocation(part.item) + _within(part.within) for part in node.items)}",
+    ast.Meta: lambda node: f"meta {', '.join(_learned(part) for part in node.items)}",
     ast.Objective: lambda node: f"{node.direction} {render_expression(node.value)}{_on(node.data)}",
     ast.Through: _through,
     ast.By: lambda node: f"by {', '.join(_item(item) for item in (node.optimizer, *node.settings))}",

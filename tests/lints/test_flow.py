@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rulec.lints import batch, dead, domains, gradients, growth, orders, unset
+from rulec.lints import batch, curvature, dead, domains, gradients, growth, orders, unset
 from rulec.lints.library import build_variants, lint_library
 from rulec.lints.registry import LINTS
 from rulec.semantics.check import check_library, load_library, shipped_rules
@@ -26,6 +26,7 @@ FLOW = (
     domains.EDGE,
     gradients.CUT,
     orders.FIRST_ORDER,
+    curvature.CURVATURE,
 )
 IDS = {"outside-domain", *(one.id for one in FLOW)}
 

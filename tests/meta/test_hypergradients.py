@@ -271,5 +271,5 @@ def test_reptile_learns_initial_values_alone(functions):
     outer = rulec.load("sgd").outer("reptile")
     with pytest.raises(RuleError, match="starts-alone"):
         READERS["reptile"](
-            replace(outer, meta=(*outer.meta, Learned("sgd.lr", (), None, outer.span))), Settings(1.0, 5, None)
+            replace(outer, meta=(*outer.meta, Learned("sgd.lr", (), None, False, outer.span))), Settings(1.0, 5, None)
         )

@@ -197,6 +197,34 @@ outer some
     assert "1 connection with weights" in str(error.value)
 
 
+def test_rates_of_layers_are_learned_apart():
+    own, outer = outer_of(
+        """
+outer rates
+  inner sgd(lr = 0.2) for 2 steps on support
+  meta sgd.lr per layer
+  minimize loss on query
+  through unroll
+  by adam(lr = 0.01)
+"""
+    )
+    compiled = own.compile("64-8-6-10", dtype="float64")
+    made = planned(compiled, task_from("digits"), outer, inner_steps=None, batch=16)
+    assert made.free["lr"].shape == (1, 3)
+    torch.testing.assert_close(made.problem.fixed["lr"], torch.full((1, 3), 0.2).double())
+    _, gradient = reverse_gradient(made.problem, made.free, 0)
+    shared = planned(
+        compiled,
+        task_from("digits"),
+        replace(outer, meta=(replace(outer.meta[0], per_layer=False),)),
+        inner_steps=None,
+        batch=16,
+    )
+    _, whole = reverse_gradient(shared.problem, shared.free, 0)
+    torch.testing.assert_close(gradient["lr"].sum(1), whole["lr"])
+    assert len(set(gradient["lr"].flatten().tolist())) == 3
+
+
 # --- Keys ------------------------------------------------------------------------------------
 
 KEYED = """

@@ -140,11 +140,15 @@ def test_what_does_not_fit_is_told(backprop, functions, parts, id):
 
 def test_meta_items_must_exist(backprop, functions):
     span = backprop.outer("adam").span
-    found = _error(_compiled(backprop), functions, _changed(backprop, meta=(Learned("rule.rl", (), None, span),)))
+    found = _error(
+        _compiled(backprop), functions, _changed(backprop, meta=(Learned("rule.rl", (), None, False, span),))
+    )
     assert (found.id, found.help) == ("unknown-meta-parameter", "did you mean `lr`?") or found.notes == (
         "its entries are `lr`",
     )
-    found = _error(_compiled(backprop), functions, _changed(backprop, meta=(Learned("init", ("v",), None, span),)))
+    found = _error(
+        _compiled(backprop), functions, _changed(backprop, meta=(Learned("init", ("v",), None, False, span),))
+    )
     assert (found.id, found.notes) == ("unknown-initial", ("its states are `w`, `b`",))
 
 

@@ -315,7 +315,7 @@ clauses = st.one_of(
         ast.Inner, invocations, withins, expressions, optional, st.none() | names, optional, tuples(expressions, 0, 2)
     ),
     make(ast.Inner, invocations, withins, st.none(), st.none(), st.none() | names, optional, tuples(expressions, 0, 2)),
-    make(ast.Meta, tuples(make(ast.Learned, invocations, withins), 1)),
+    make(ast.Meta, tuples(make(ast.Learned, invocations, withins, per_layers), 1)),
     make(ast.Objective, st.sampled_from(["minimize", "maximize"]), expressions, st.none() | names),
     make(ast.Through, invocations, tuples(names)),
     make(ast.By, invocations, tuples(keywords)),

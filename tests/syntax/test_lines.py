@@ -173,12 +173,13 @@ def test_inner():
 
 
 def test_other_clauses():
-    meta = clause("meta init(w) in layers 1 to -2, sgd.lr, genome")
+    meta = clause("meta init(w) in layers 1 to -2, sgd.lr per layer, genome")
     assert [(names(part.item.path), part.item.called, part.within is None) for part in meta.items] == [
         (["init"], True, False),
         (["sgd", "lr"], False, True),
         (["genome"], False, True),
     ]
+    assert [part.per_layer is None for part in meta.items] == [True, False, True]
     assert meta.items[0].within.last.operator == "-"
     objective = clause("maximize 0.1 * accuracy on query")
     assert (objective.direction, objective.value.operator, objective.data.name) == ("maximize", "*", "query")
