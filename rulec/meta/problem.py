@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rulec.meta.batches import Batches, laid_out
 from rulec.meta.objective import Scored, scored
 from rulec.meta.parameters import Free, Parameters, with_initial
+from rulec.meta.part import Part
+from rulec.meta.processes import ALONE, Team
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.runtime.unrolls.engine import Memory
@@ -28,6 +31,8 @@ class Problem:
     batch: int
     query: int | None
     memory: int | None = None  # bytes that an inner loop may keep for its way back; None: everything
+    team: Team = ALONE  # the processes that share the work
+    part: Part | None = None  # of a larger problem, where this is the share of one process
 
     @property
     def members(self) -> int:
@@ -41,11 +46,13 @@ class Problem:
 
     def batches(self, number: int) -> Batches:
         """Draw the data of meta-step `number`."""
-        episode = self.task.episode(
+        part = self.part if self.part is not None and self.part.by_tasks else None
+        draw = partial(self.task.some_tasks, part.own) if part else self.task.episode
+        episode = draw(
             seed=derived_seed("episode", self.seed, number),
             steps=self.inner_steps,
             batch=self.batch,
-            tasks=self.step.tasks or 1,
+            tasks=part.whole if part else self.step.tasks or 1,
             query=self.query,
         )
         return laid_out(episode, self.step)

@@ -13,6 +13,7 @@ from rulec.meta.objective import Scored
 from rulec.meta.optimizers import Optimizer
 from rulec.meta.parameters import Free, all_finite
 from rulec.meta.problem import Problem
+from rulec.meta.sharing import Found, shared
 from rulec.runtime.unrolls.engine import Memory
 
 
@@ -61,14 +62,20 @@ class Descent(Hypergradient, abc.ABC):
 
 @dataclass(frozen=True)
 class GradientDescent(Descent, abc.ABC):
-    """Every method whose gradient depends on the meta-parameters alone, and not on what earlier meta-steps left."""
+    """Every method whose gradient depends on the meta-parameters alone, and not on what earlier meta-steps left.
+
+    The gradient is a mean over tasks, and that of a member depends on no other: processes find it for a part each.
+    """
 
     @abc.abstractmethod
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
         """Return the scores of meta-step `number` and the gradient of each member's objective."""
 
     def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
-        return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
+        found = shared(
+            problem, lambda own, free, _: Found(*self.gradient(own, free, number)), search.free, slopes=search.free
+        )
+        return self.moved(problem, search, number, found.score, found.gradient)
 
 
 def reverse_gradient(

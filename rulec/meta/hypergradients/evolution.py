@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rulec.meta import messages
-from rulec.meta.hypergradients.descent import Descent, GradientDescent
+from rulec.meta.hypergradients.descent import Descent
 from rulec.meta.hypergradients.finite_difference import at_offsets, gathered, spread
 from rulec.meta.hypergradients.interface import Search, Settings, Step
 from rulec.meta.hypergradients.reading import check_starts, no_arguments, no_checkpoint, settings_of
@@ -25,6 +25,7 @@ from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
 from rulec.meta.problem import Inner, Problem
 from rulec.meta.seeds import derived_seed
+from rulec.meta.sharing import Found, shared
 from rulec.runtime.compiled import State
 from rulec.semantics.typed import Outer
 from rulec.source import RuleError
@@ -65,11 +66,17 @@ def _middle(found: Scored) -> Scored:
 
 @final
 @dataclass(frozen=True)
-class Es(GradientDescent):
+class Es(Descent):
     """`through es(sigma = 0.1, pairs = 16)`."""
 
     sigma: float
     pairs: int
+
+    def tried(self, free: Free) -> int:
+        return 2 * self.pairs
+
+    def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
+        return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
 
     @torch.no_grad()
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
@@ -89,6 +96,9 @@ class Pes(Descent):
     pairs: int
     horizon: int
 
+    def tried(self, free: Free) -> int:
+        return 2 * self.pairs
+
     def begin(self, problem: Problem, free: Free) -> Search:
         search = super().begin(problem, free)
         return Search(search.free, search.memory | self._trajectory(problem, free, 0))
@@ -101,15 +111,20 @@ class Pes(Descent):
         sums = {name: living[f"sum {name}"] + offset for name, offset in offsets.items()}
         wide = problem.widened(2 * self.pairs)
         places = {name: spread(search.free[name] + offset) for name, offset in offsets.items()}
-        data = replace(problem, inner_steps=self.horizon).batches(trajectory)
-        part = slice(segment * problem.inner_steps, (segment + 1) * problem.inner_steps)
         state = {name.removeprefix(_INNER): value for name, value in living.items() if name.startswith(_INNER)}
-        inner = Inner(wide.parameters.genome(places, wide.fixed), state, replace(data, x=data.x[part], y=data.y[part]))
-        after = wide.updated(inner, state, 0, problem.inner_steps)
-        score = wide.judged(inner, after, problem.inner_steps)
+
+        def learned(own: Problem, free: Free, state: State) -> Found:
+            data = replace(own, inner_steps=self.horizon).batches(trajectory)
+            part = slice(segment * own.inner_steps, (segment + 1) * own.inner_steps)
+            inner = Inner(own.parameters.genome(free, own.fixed), state, replace(data, x=data.x[part], y=data.y[part]))
+            after = own.updated(inner, state, 0, own.inner_steps)
+            return Found(own.judged(inner, after, own.inner_steps), state=after)
+
+        after = shared(wide, learned, places, state)
+        score = after.score
         found = Scored(*(gathered(v, 2 * self.pairs) for v in (score.loss, score.accuracy, score.objective)))
         moved, told = self.moved(problem, search, number, _middle(found), estimate(found.objective, sums, self.sigma))
-        return Search(moved.free, moved.memory | _kept(after, sums)), told
+        return Search(moved.free, moved.memory | _kept(after.state, sums)), told
 
     def _trajectory(self, problem: Problem, free: Free, number: int) -> dict[str, Tensor]:
         """Return what is remembered at the beginning of a trajectory. Raises `RuleError` if no whole number of segments makes one."""

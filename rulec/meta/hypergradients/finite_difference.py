@@ -12,14 +12,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from rulec.meta.hypergradients.descent import GradientDescent
+from rulec.meta.hypergradients.descent import Descent
 from rulec.meta.hypergradients.forward import unit_rows
-from rulec.meta.hypergradients.interface import Settings
+from rulec.meta.hypergradients.interface import Search, Settings, Step
 from rulec.meta.hypergradients.reading import no_arguments, no_checkpoint, settings_of
 from rulec.meta.objective import Scored
 from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
 from rulec.meta.problem import Problem
+from rulec.meta.sharing import scores
 from rulec.semantics.typed import Outer
 
 CHUNK = 64  # meta-parameters that are moved at once
@@ -27,10 +28,16 @@ CHUNK = 64  # meta-parameters that are moved at once
 
 @final
 @dataclass(frozen=True)
-class FiniteDifference(GradientDescent):
+class FiniteDifference(Descent):
     """`through finite_difference(eps = 0.001)`."""
 
     eps: float
+
+    def tried(self, free: Free) -> int:
+        return min(CHUNK, sum(value[0].numel() for value in free.values()))
+
+    def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
+        return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
 
     @torch.no_grad()
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
@@ -43,7 +50,7 @@ class FiniteDifference(GradientDescent):
             for name, value in part.items():
                 along = slope.reshape(*slope.shape, *[1] * (value.ndim - 2))
                 gradient[name] += (along * value / self.eps).sum(0)
-        return problem.lesson(free, number), gradient
+        return scores(problem, free, number), gradient
 
 
 def _signed(offsets: Free, sign: int) -> Free:
@@ -54,7 +61,7 @@ def at_offsets(problem: Problem, free: Free, offsets: Free, number: int) -> Scor
     """Score each member at so many places beside where it is: offsets (count, members, ...), scores (count, members)."""
     count = len(next(iter(offsets.values())))
     wide = {name: spread(free[name] + offset) for name, offset in offsets.items()}
-    found = problem.widened(count).lesson(wide, number)
+    found = scores(problem.widened(count), wide, number)
     return Scored(*(gathered(values, count) for values in (found.loss, found.accuracy, found.objective)))
 
 
