@@ -1,4 +1,7 @@
-"""What reaches the screen: results on standard output, diagnostics on standard error, colours on terminals only."""
+"""What reaches the screen: results on standard output, diagnostics on standard error, colours on terminals only.
+
+Of several processes that torchrun started the first one speaks; what failed is told by the process where it failed first.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
+from rulec.meta.processes import rank
 from rulec.source import Diagnostic, render_text
 
 _BOLD, _RED, _YELLOW, _BLUE, _GREEN, _END = "\033[1m", "\033[1;31m", "\033[1;33m", "\033[34m", "\033[32m", "\033[0m"
@@ -18,17 +22,19 @@ _MARGIN = re.compile(r"( *-->| *\d* \|)(.*)")
 
 
 def say(text: str = "") -> None:
-    print(text)
+    if rank() == 0:
+        print(text)
 
 
-def complain(text: str) -> None:
-    print(text, file=sys.stderr)
+def complain(text: str, always: bool = False) -> None:
+    if always or rank() == 0:
+        print(text, file=sys.stderr)
 
 
-def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+def show_diagnostics(diagnostics: Iterable[Diagnostic], always: bool = False) -> None:
     """Print diagnostics to standard error."""
     text = render_text(diagnostics)
-    complain("\n".join(map(_coloured, text.split("\n"))) if has_colour(sys.stderr) else text)
+    complain("\n".join(map(_coloured, text.split("\n"))) if has_colour(sys.stderr) else text, always)
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -17,6 +17,7 @@ import typer
 import rulec
 from rulec.cli.arguments import byte_count, chosen_options, split_outside, whole_numbers
 from rulec.cli.console import forgive_encodings, say, show_diagnostics
+from rulec.meta.processes import first_to_fail
 from rulec.source import RuleError
 
 app = typer.Typer(
@@ -214,7 +215,7 @@ def train(
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events, too.")] = False,
 ) -> None:
-    """Meta-learn the genome of a rule on a task."""
+    """Meta-learn the genome of a rule on a task, also under torchrun."""
     options = chosen_options(option)
     from rulec.cli.outers import looked_through
 
@@ -420,7 +421,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except RuleError as error:
-        show_diagnostics(error.diagnostics)
+        if first_to_fail():
+            show_diagnostics(error.diagnostics, always=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -434,12 +436,15 @@ def _failed(error: Exception, arguments: Sequence[str]) -> int:
     from rulec.cli.failures import diagnosed
 
     known = diagnosed(error)
+    speaks = first_to_fail()
     if known is not None:
-        show_diagnostics([known])
+        if speaks:
+            show_diagnostics([known], always=True)
         return 1
     from rulec.cli.console import complain
 
-    complain(dump(error, arguments))
+    if speaks:
+        complain(dump(error, arguments), always=True)
     return 3
 
 

@@ -17,6 +17,7 @@ import rulec
 from rulec.cli.console import bold, complain, say
 from rulec.cli.threads import use_few_threads
 from rulec.meta.plan import batch_of
+from rulec.meta.processes import count, rank
 from rulec.meta.result import MetaResult
 from rulec.meta.train import Progress, meta_train
 from rulec.report.plots import training_curves
@@ -61,26 +62,42 @@ def train(
     except KeyboardInterrupt:
         complain(f"interrupted; go on from the last checkpoint with\n  {_resuming(arguments)}")
         return _INTERRUPTED
-    curves = training_curves(result.history, out / "training.png", best=result.best) if result.history.rows else None
-    record = out / "run.json"
-    write_text(
-        record,
-        json.dumps(
-            _record(compiled, chosen, result, outer, training, arguments, time.monotonic() - begun),
-            indent=2,
-            default=str,
-        )
-        + "\n",
-    )
-    _conclude(result, {**result.paths, **({"curves": curves} if curves else {}), "record": record})
+    if rank() == 0:
+        _tell(compiled, chosen, result, outer, out, training, arguments, time.monotonic() - begun)
     if result.interrupted:
         complain(f"interrupted after meta-step {result.steps}; go on with\n  {_resuming(arguments)}")
         return _INTERRUPTED
     return 0
 
 
+def _tell(
+    compiled: CompiledRule,
+    task: Task,
+    result: MetaResult,
+    outer: Outer,
+    out: Path,
+    training: Mapping[str, Any],
+    arguments: Sequence[str],
+    seconds: float,
+) -> None:
+    """Draw the curves, write the record, print the table."""
+    curves = training_curves(result.history, out / "training.png", best=result.best) if result.history.rows else None
+    record = out / "run.json"
+    write_text(
+        record,
+        json.dumps(
+            _record(compiled, task, result, outer, training, arguments, seconds),
+            indent=2,
+            default=str,
+        )
+        + "\n",
+    )
+    _conclude(result, {**result.paths, **({"curves": curves} if curves else {}), "record": record})
+
+
 def _resuming(arguments: Sequence[str]) -> str:
-    return shlex.join(["rulec", *(a for a in arguments if a != "--resume"), "--resume"])
+    launcher = ["torchrun", "...", "-m"] if count() > 1 else []
+    return shlex.join([*launcher, "rulec", *(a for a in arguments if a != "--resume"), "--resume"])
 
 
 def _conclude(result: MetaResult, paths: Mapping[str, Path]) -> None:
@@ -129,6 +146,7 @@ def _record(
         "members": result.rows(),
         "seconds": round(seconds, 1),
         "device": str(compiled.device),
+        "processes": count(),
         "versions": {"rulec": rulec.__version__, "torch": torch.__version__, "python": platform.python_version()},
     }
 
@@ -139,6 +157,9 @@ def _record(
 @contextmanager
 def _progress(steps: int) -> Iterator[tuple[Show, int]]:
     """Yield what shows a `Progress` and how often it wants one: a bar on terminals, lines elsewhere."""
+    if rank():
+        yield lambda progress: None, 0
+        return
     if not sys.stderr.isatty():
         yield _line, max(1, steps // 20) if steps else 10
         return

@@ -11,7 +11,7 @@ from rulec.meta.checkpoint import Checkpoint, checkpoints_in
 from rulec.meta.evaluate import Curve, Setting, curve_of, measure
 from rulec.meta.genome_file import save_genome
 from rulec.meta.objective import Judged, scored
-from rulec.meta.plan import Plan
+from rulec.meta.plan import Plan, spelled
 from rulec.meta.problem import Problem
 from rulec.meta.result import MetaResult
 from rulec.runtime.compiled import Genome, State
@@ -93,7 +93,7 @@ def _write(
     problem, history = made.problem, done.history
     about: dict[str, object] = {
         "task": problem.task.describe(),
-        "outer": str(problem.outer),
+        "outer": spelled(problem.outer),
         "seed": problem.seed,
         "steps": done.done,
         "inner_steps": problem.horizon,

@@ -424,6 +424,53 @@ def other_checkpoint(path: Path, differences: Mapping[str, tuple[object, object]
     )
 
 
+# --- Many processes ---------------------------------------------------------------------------
+
+
+def too_many_processes(span: Span, processes: int, tasks: int, genomes: int) -> Diagnostic:
+    most = max(tasks, genomes)
+    return Diagnostic(
+        "too-many-processes",
+        f"there is no work for {processes} processes",
+        span,
+        f"this outer step tries {_counted(genomes, 'genome')} at a time, on {_counted(tasks, 'task')} each",
+        notes=("processes share the tasks of a meta-step, or else the genomes",),
+        help=f"start {most} at most: `--nproc-per-node {most}`" if most > 1 else "give a population: `--population 8`",
+    )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def process_lost(processes: int, reason: str) -> Diagnostic:
+    lines = reason.strip().splitlines()
+    return Diagnostic(
+        "process-lost",
+        f"of the {processes} processes of this run one is gone",
+        notes=(lines[0][:200],) if lines else (),
+        help="let torchrun start them again from the last checkpoint: `--max-restarts 3`",
+    )
+
+
+def processes_differ(processes: int) -> Diagnostic:
+    return Diagnostic(
+        "processes-differ",
+        f"the {processes} processes of this run do not do the same",
+        notes=("rule, task, settings, seed, and the checkpoint that is resumed must be the same in all of them",),
+        help="start all of them with one command, and let `--out` be on a file system that they share",
+    )
+
+
+def no_gpu_left(place: int, gpus: int) -> Diagnostic:
+    return Diagnostic(
+        "no-gpu-left",
+        f"there is no GPU for process {place} of this machine, counted from zero",
+        notes=(f"it has {gpus}, and each process needs one of its own",),
+        help=f"start {gpus} at most: `--nproc-per-node {gpus}`",
+    )
+
+
 # --- Genome files ----------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import torch
 from torch import Tensor
@@ -185,7 +185,7 @@ def _identity(problem: Problem, clip: float, patience: int, genome: Genome) -> d
         "replicas": step.replicas,
         "dtype": step.dtype,
         "task": json.dumps(problem.task.describe(), sort_keys=True, default=str),
-        "outer": problem.outer,
+        "outer": spelled(problem.outer),
         "seed": problem.seed,
         "inner_steps": problem.inner_steps,
         "batch": problem.batch,
@@ -196,6 +196,20 @@ def _identity(problem: Problem, clip: float, patience: int, genome: Genome) -> d
         **({} if step.precision == "full" else {"precision": step.precision}),
     }
     return {name: str(value) for name, value in parts.items()}
+
+
+def spelled(value: object) -> str:
+    """Return a text of a value that is the same in every process: sets, whose order is not, are sorted."""
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = [f"{f.name}={spelled(getattr(value, f.name))}" for f in fields(value) if f.compare]
+        return f"{type(value).__name__}({', '.join(parts)})"
+    if isinstance(value, frozenset):
+        return f"{{{', '.join(sorted(map(spelled, value)))}}}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(spelled, value))})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {spelled(item)}' for key, item in value.items())}}}"
+    return repr(value)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

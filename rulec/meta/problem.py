@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from torch import Tensor
 
 from rulec.meta.batches import Batches, laid_out
 from rulec.meta.objective import Judged, Scored, judged, scored
 from rulec.meta.parameters import Free, Parameters, with_initial
+from rulec.meta.part import Part
+from rulec.meta.processes import ALONE, Team
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.runtime.unrolls.engine import Memory
@@ -38,6 +41,8 @@ class Problem:
     memory: int | None = None  # bytes that an inner loop may keep for its way back; None: everything
     living: State | None = None
     _whole: dict[int, Episode] = field(default_factory=dict, compare=False, repr=False)  # the last trajectory's data
+    team: Team = ALONE  # the processes that share the work
+    part: Part | None = None  # of a larger problem, where this is the share of one process
 
     @property
     def members(self) -> int:
@@ -63,18 +68,25 @@ class Problem:
         """Draw the data of meta-step `number`. Where all episodes are the same task, each part of an inner loop draws its own."""
         if not self.goes_on or self.lessons.single:
             return laid_out(self._drawn(number, self.inner_steps), self.step)
-        trajectory, part = self.place(number)
+        trajectory, place = self.place(number)
         if trajectory not in self._whole:
             self._whole.clear()
             self._whole[trajectory] = self._drawn(trajectory, self.horizon)
-        whole, updates = self._whole[trajectory], slice(part * self.inner_steps, (part + 1) * self.inner_steps)
+        whole, updates = self._whole[trajectory], slice(place * self.inner_steps, (place + 1) * self.inner_steps)
         own = replace(whole, support_x=whole.support_x[updates], support_y=whole.support_y[updates])
         return laid_out(own, self.step)
 
     def _drawn(self, number: int, steps: int) -> Episode:
-        seed = derived_seed("episode", self.seed, number)
-        tasks = self.step.tasks or 1
-        return self.lessons.episode(seed=seed, steps=steps, batch=self.batch, tasks=tasks, query=self.query)
+        """Draw an episode, or of one that several processes share, the tasks of this one."""
+        part = self.part if self.part is not None and self.part.by_tasks else None
+        draw = partial(self.lessons.some_tasks, part.own) if part else self.lessons.episode
+        return draw(
+            seed=derived_seed("episode", self.seed, number),
+            steps=steps,
+            batch=self.batch,
+            tasks=part.whole if part else self.step.tasks or 1,
+            query=self.query,
+        )
 
     def start(self, free: Free, number: int) -> State:
         """Draw fresh synapses for meta-step `number`, or go on; learned initial values take the place of drawn ones."""

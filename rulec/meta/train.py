@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,10 @@ from rulec.meta.history import History
 from rulec.meta.hypergradients.interface import Search
 from rulec.meta.interrupt import Interruption
 from rulec.meta.plan import Plan, plan
+from rulec.meta.processes import Team, team_for
 from rulec.meta.result import MetaResult
+from rulec.meta.seeds import derived_seed
+from rulec.meta.sharing import check_enough
 from rulec.meta.tensorboard import event_writer, write_row
 from rulec.runtime.atomic import write_bytes
 from rulec.runtime.compiled import CompiledRule, Genome
@@ -91,8 +94,12 @@ def meta_train(
     `start` gives genomes to begin with. With `out`, checkpoints, the history and the best genome are written there, and `resume`
     goes on from the last checkpoint, bit for bit as if there had been no break. The first Ctrl-C ends after the step under way.
 
+    Where torchrun started this program, its processes share the tasks of each meta-step, or else the members and candidates. All of them
+    return the same result, the first one writes the files, and what torchrun starts again resumes by itself.
+
     Raises `RuleError` for everything that does not fit, and if no member is left (`all-members-diverged`).
     """
+    team = team_for(compiled.device)
     made = plan(
         compiled,
         task,
@@ -109,16 +116,26 @@ def meta_train(
         memory=memory,
         patience=patience,
     )
+    made = _divided(made, team)
+    resume = resume or (team.again and out is not None and bool(checkpoints_in(Path(out))))
     folder = _folder(out, resume, tensorboard)
+    begun = _begin(made, folder, resume)
+    folder = folder if team.first else None
     with ExitStack() as stack:
         events = stack.enter_context(event_writer(folder)) if tensorboard and folder is not None else None
+        if folder is not None and not resume:
+            save_checkpoint(folder, begun)  # at once, so that there is always something to resume
         habits = Habits(log_every, held_out_every, save_every, episodes, progress, events)
-        begun = _begin(made, folder, resume)
-        done = _run(made, begun, folder, habits, stack.enter_context(Interruption()))
+        done = _run(made, begun, folder, habits, stack.enter_context(Interruption(team.size > 1)))
         if folder is not None:
             _save_end(folder, begun, done)
     _check_left(made, done.search, patience)
     return conclude(made, done, folder, episodes, done.done < made.steps)
+
+
+def _divided(made: Plan, team: Team) -> Plan:
+    check_enough(made.problem, made.method.tried(made.free), team)
+    return replace(made, problem=replace(made.problem, team=team))
 
 
 def _folder(out: str | Path | None, resume: bool, tensorboard: bool) -> Path | None:
@@ -133,20 +150,21 @@ def _folder(out: str | Path | None, resume: bool, tensorboard: bool) -> Path | N
 
 
 def _begin(made: Plan, folder: Path | None, resume: bool) -> Checkpoint:
-    """Return the state of the run at its start; it is saved at once, so that there is always something to resume."""
+    """Return the state of the run at its start, the same in every process; none writes before all have looked at the folder."""
     if resume:
         assert folder is not None
-        return load_checkpoint(folder, made.identity, made.problem.step.device)
-    begun = Checkpoint(0, made.method.begin(made.problem, made.free), History(), made.identity)
-    if folder is not None:
-        save_checkpoint(folder, begun)
+        begun = load_checkpoint(folder, made.identity, made.problem.step.device)
+    else:
+        begun = Checkpoint(0, made.method.begin(made.problem, made.free), History(), made.identity)
+    made.problem.team.check_same(derived_seed("run", begun.done, repr(sorted(made.identity.items()))))
     return begun
 
 
 def _run(made: Plan, begun: Checkpoint, folder: Path | None, habits: Habits, interruption: Interruption) -> Checkpoint:
     search, history, done = begun.search, begun.history, begun.done
     started = time.monotonic()
-    while done < made.steps and not interruption.asked and not _none_left(made, search):
+    team = made.problem.team
+    while done < made.steps and not team.any(interruption.asked) and not _none_left(made, search):
         search, row = made.method.step(made.problem, search, done)
         history.rows.append(row)
         done += 1

@@ -73,6 +73,7 @@ class CompiledRule:
     precision: str
     rule_hash: str
     source_text: str = field(repr=False, default="")
+    among: tuple[int, int] | None = None  # (first, all): these tasks are those from `first` on among so many
 
     # --- What goes in and out ---
 
@@ -91,12 +92,30 @@ class CompiledRule:
         if axes == (self.population, self.tasks, self.replicas):
             return self
         if axes not in self._others:
-            self._others[axes] = replace(self, population=population, tasks=tasks, replicas=replicas)
+            among = self.among if tasks == self.tasks else None
+            self._others[axes] = replace(self, population=population, tasks=tasks, replicas=replicas, among=among)
         return self._others[axes]
 
+    def some_tasks(self, first: int, last: int) -> CompiledRule:
+        """Return the rule compiled for a part of its tasks: those get the synapses and the noise that they have in the whole."""
+        key = ("tasks", first, last)
+        if key not in self._others:
+            self._others[key] = replace(self, tasks=last - first, among=(first, self.tasks or 1))
+        return self._others[key]
+
     @cached_property
-    def _others(self) -> dict[tuple[int | None, ...], CompiledRule]:
+    def _others(self) -> dict[tuple[int | str | None, ...], CompiledRule]:
         return {}
+
+    @property
+    def _drawn(self) -> tuple[int, ...]:
+        """The axes along which chance differs: tasks, those of the whole where these are a part, and replicas."""
+        sizes = self.leading | ({"T": self.among[1]} if self.among else {})
+        return tuple(size for label, size in sizes.items() if label != "P")
+
+    def _kept(self, drawn: Tensor) -> Tensor:
+        """Keep the own tasks of what was drawn for all."""
+        return drawn if self.among is None else drawn.narrow(0, self.among[0], self.tasks or 1)
 
     @cached_property
     def _genome_slots(self) -> list[Slot]:
@@ -141,7 +160,7 @@ class CompiledRule:
         Raises `RuleError` if the rule keeps neuron states and `batch` is not given.
         """
         generator = torch.Generator().manual_seed(seed)
-        lead = tuple(size for label, size in self.leading.items() if label != "P")
+        lead = self._drawn
         samples = self._check_batch(batch)
         state: State = {}
         for slot in self._state_slots:
@@ -151,7 +170,9 @@ class CompiledRule:
             else:
                 drawn = Draw(generator, shape, self.network, slot, state).evaluate(slot.state.initial)
             state[slot.name] = drawn
-        state = {name: self._with_population(value).to(self.device, self.dtype) for name, value in state.items()}
+        state = {
+            name: self._with_population(self._kept(value)).to(self.device, self.dtype) for name, value in state.items()
+        }
         state["t"] = torch.zeros((), dtype=torch.int64, device=self.device)
         state["seed"] = torch.tensor(seed, dtype=torch.int64, device=self.device)
         return state
@@ -359,10 +380,11 @@ class CompiledRule:
         if not lowered.noise:
             return []
         generator = torch.Generator().manual_seed(seed * 1_000_003 + t)
-        lead = tuple(size for label, size in self.leading.items() if label != "P")
+        lead = self._drawn
         drawn: list[Tensor] = []
         for site in lowered.noise:
             shape = (*lead, *(batch if size == -1 else size for size in site.shape))
-            value = torch.randn(shape, generator=generator, dtype=torch.float64).to(self.device, self.dtype)
-            drawn.append(value if self.population is None else value.expand(self.population, *shape))
+            value = torch.randn(shape, generator=generator, dtype=torch.float64)
+            value = self._kept(value).to(self.device, self.dtype)
+            drawn.append(value if self.population is None else value.expand(self.population, *value.shape))
         return drawn

@@ -68,17 +68,34 @@ class FewShot(Task):
 
         Another number of query samples must be a multiple of N.
         """
+        return self.some_tasks(
+            range(tasks), seed=seed, steps=steps, batch=batch, tasks=tasks, query=query, held_out=held_out
+        )
+
+    def some_tasks(
+        self,
+        own: range,
+        *,
+        seed: int,
+        steps: int,
+        batch: int,
+        tasks: int,
+        query: int | None = None,
+        held_out: bool = False,
+    ) -> Episode:
         query = checked_query(steps, checked_samples(self, batch), tasks, query or self.ways * self.queries)
         each, left = divmod(query, self.ways)
         part = self.held_out if held_out else self.train
         if left or each + self.shots > min(len(images) for images in part):
             raise messages.uneven_query(self.name, query, self.ways, self.queries)
-        drawn = [self._drawn(part, each, held_out, seeded("few-shot", seed, held_out, task)) for task in range(tasks)]
+        drawn = [self._drawn(part, each, held_out, seeded("few-shot", seed, held_out, task)) for task in own]
         support, asked = (torch.stack(images) for images in zip(*drawn, strict=True))
         one_hot = torch.eye(self.ways)
-        support_y, query_y = (one_hot.repeat_interleave(count, 0).expand(tasks, -1, -1) for count in (self.shots, each))
+        support_y, query_y = (
+            one_hot.repeat_interleave(count, 0).expand(len(own), -1, -1) for count in (self.shots, each)
+        )
         support_x, support_y = (value.expand(steps, *value.shape) for value in (support, support_y))
-        return Episode(support_x, support_y, asked, query_y, (self.name,) * tasks)
+        return Episode(support_x, support_y, asked, query_y, (self.name,) * len(own))
 
     def _drawn(
         self, part: Sequence[Tensor], each: int, held_out: bool, generator: torch.Generator

@@ -43,6 +43,23 @@ class Task(abc.ABC):
         `query` is the number of query samples (default: `batch`). Raises `RuleError` if the part is too small.
         """
 
+    def some_tasks(
+        self,
+        own: range,
+        *,
+        seed: int,
+        steps: int,
+        batch: int,
+        tasks: int,
+        query: int | None = None,
+        held_out: bool = False,
+    ) -> Episode:
+        """Return these of the tasks of an episode, to the bit; a family that draws one task after another draws no others."""
+        whole = self.episode(seed=seed, steps=steps, batch=batch, tasks=tasks, query=query, held_out=held_out)
+        part = slice(own.start, own.stop)
+        support = whole.support_x[:, part], whole.support_y[:, part]
+        return Episode(*support, whole.query_x[part], whole.query_y[part], whole.names[part])
+
     @abc.abstractmethod
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the fraction of samples answered rightly, over the batch axis: (..., batch, outputs) to (...)."""

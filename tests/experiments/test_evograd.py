@@ -62,10 +62,15 @@ def test_the_angle_is_found_and_helps():
         for seed in range(3):
             angles, accuracy = trained(task, how, seed)
             table.setdefault(how, []).append((accuracy, sum(angles[-200:]) / 200))
-            print(f"{how}, seed {seed}: accuracy {accuracy:.3f}, angle {angles[-1]:.1f}, mean of the last 200 {table[how][-1][1]:.1f}", flush=True)
+            print(
+                f"{how}, seed {seed}: accuracy {accuracy:.3f}, angle {angles[-1]:.1f}, mean of the last 200 {table[how][-1][1]:.1f}",
+                flush=True,
+            )
     for how, found in table.items():
         values, means = torch.tensor(found).T
-        print(f"{how}: accuracy {values.mean():.3f} +- {values.std():.3f}, angle {means.mean():.1f} +- {means.std():.1f} degrees")
+        print(
+            f"{how}: accuracy {values.mean():.3f} +- {values.std():.3f}, angle {means.mean():.1f} +- {means.std():.1f} degrees"
+        )
     plain = torch.tensor(table["without"])[:, 0]
     for how in METHODS:
         values, means = torch.tensor(table[how]).T

@@ -54,7 +54,9 @@ def test_keys_keep_groups_from_being_learned_by_heart():
     for name, key in (("without a key", ""), ("with a key", KEY)):
         rows = [found(key, seed) for seed in range(3)]
         for seed, row in enumerate(rows):
-            print(f"{name}, seed {seed}: " + ", ".join(f"{what} {value:.3f}" for what, value in row.items()), flush=True)
+            print(
+                f"{name}, seed {seed}: " + ", ".join(f"{what} {value:.3f}" for what, value in row.items()), flush=True
+            )
         table[name] = {what: torch.tensor([row[what] for row in rows]) for what in rows[0]}
         print(name, {what: f"{v.mean():.3f} +- {v.std():.3f}" for what, v in table[name].items()})
     without, keyed = table.values()

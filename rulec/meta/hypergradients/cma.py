@@ -22,6 +22,7 @@ from rulec.meta.objective import Scored
 from rulec.meta.parameters import Free
 from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
+from rulec.meta.sharing import scores
 from rulec.semantics.messages import unknown_setting
 from rulec.semantics.typed import Outer
 from rulec.source import RuleError
@@ -48,8 +49,11 @@ class Cma(Hypergradient):
     def members(self, population: int | None) -> int:
         return 1
 
+    def tried(self, free: Free) -> int:
+        return self.candidates or default_candidates(len(flat(free)))
+
     def begin(self, problem: Problem, free: Free) -> Search:
-        count = self.candidates or default_candidates(len(flat(free)))
+        count = self.tried(free)
         return Search(
             free, {"start": torch.from_numpy(flat(free)), "fitness": torch.zeros(0, count, dtype=torch.float64)}
         )
@@ -58,7 +62,7 @@ class Cma(Hypergradient):
         strategy = self._strategy(problem.seed, search.memory)
         asked = strategy.ask()
         with torch.no_grad():
-            score = self._widened(problem, len(asked)).lesson(unflat(np.stack(asked), search.free), number)
+            score = scores(self._widened(problem, len(asked)), unflat(np.stack(asked), search.free), number)
         fitness = ranked(score.objective)
         strategy.tell(asked, fitness.tolist())
         free = unflat(strategy.mean[None, : len(search.memory["start"])], search.free)

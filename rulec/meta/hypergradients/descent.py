@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from rulec.meta.objective import Scored
 from rulec.meta.optimizers import Optimizer
 from rulec.meta.parameters import Free, all_finite
 from rulec.meta.problem import Problem
+from rulec.meta.sharing import Found, is_enough, shared
 from rulec.runtime.compiled import State
 from rulec.runtime.unrolls.engine import Memory
 
@@ -63,7 +65,10 @@ class Descent(Hypergradient, abc.ABC):
 
 @dataclass(frozen=True)
 class GradientDescent(Descent, abc.ABC):
-    """Every method whose gradient depends on the meta-parameters alone, and not on what earlier meta-steps left."""
+    """Every method whose gradient depends on the meta-parameters alone, and not on what earlier meta-steps left.
+
+    The gradient is a mean over tasks, and that of a member depends on no other: processes find it for a part each.
+    """
 
     @abc.abstractmethod
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
@@ -76,15 +81,27 @@ class GradientDescent(Descent, abc.ABC):
     def step(self, problem: Problem, search: Search, number: int) -> tuple[Search, Step]:
         """Make a meta-step. Where inner loops go on, the next one finds the synapses that the new meta-parameters lead to."""
         if not problem.goes_on:
-            return self.moved(problem, search, number, *self.gradient(problem, search.free, number))
+            return self.moved(problem, search, number, *self.found(problem, search.free, number))
         first = problem.place(number)[1] == 0
         living = begun(problem, search.free, number) if first else search.memory
         here = replace(problem, living=state_in(living))
-        after, told = self.moved(problem, search, number, *self.gradient(here, search.free, number))
-        with torch.no_grad():
-            inner = here.begun(after.free, number)
-            state = here.updated(inner, inner.state, 0, here.inner_steps)
-        return Search(after.free, after.memory | kept(state)), told
+        after, told = self.moved(problem, search, number, *self.found(here, search.free, number))
+        advance = partial(_updated, number)
+        ahead = shared(here, advance, after.free) if is_enough(here) else advance(here, after.free)
+        return Search(after.free, after.memory | kept(ahead.state)), told
+
+    def found(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
+        """Return what `gradient` does for the whole problem, whose work several processes may share."""
+        found = shared(problem, lambda own, free: Found(*self.gradient(own, free, number)), free, slopes=free)
+        return found.score, found.gradient
+
+
+@torch.no_grad()
+def _updated(number: int, problem: Problem, free: Free) -> Found:
+    inner = problem.begun(free, number)
+    unscored = torch.zeros(problem.members, device=problem.step.device, dtype=problem.step.dtype)
+    state = problem.updated(inner, inner.state, 0, problem.inner_steps)
+    return Found(Scored(unscored, unscored, unscored), state=state)
 
 
 _INNER = "inner "

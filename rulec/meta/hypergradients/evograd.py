@@ -31,6 +31,7 @@ from rulec.meta.hypergradients.reading import (
 from rulec.meta.objective import Scored, judged, scored
 from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
+from rulec.meta.part import Part
 from rulec.meta.problem import Inner, Problem
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
@@ -72,8 +73,7 @@ class Evograd(GradientDescent):
         for name, value in state.items():
             if not value.is_floating_point() or name.split(".", 1)[0] in still:
                 continue
-            signs = torch.randint(0, 2, (count, *value.shape), generator=generator).to(value) * 2 - 1
-            candidates[name] = value.detach() + self.sigma * signs
+            candidates[name] = value.detach() + self.sigma * _signs(count, value, problem.part, generator)
         placed = {name: spread(value) for name, value in candidates.items()}
         others = {n: v.repeat_interleave(count, 0) if v.ndim else v for n, v in state.items() if n not in placed}
         genome = {name: value.repeat_interleave(count, 0) for name, value in inner.genome.items()}
@@ -83,6 +83,15 @@ class Evograd(GradientDescent):
             name: (value * shares.reshape(*shares.shape, *[1] * (value.ndim - shares.ndim))).sum(0)
             for name, value in candidates.items()
         }
+
+
+def _signs(count: int, like: Tensor, part: Part | None, generator: torch.Generator) -> Tensor:
+    """Draw signs (count, *like.shape); those of a part are the ones that it has in the whole."""
+    shape = list(like.shape)
+    if part is not None:
+        shape[part.axis] = part.whole
+    signs = torch.randint(0, 2, (count, *shape), generator=generator).to(like) * 2 - 1
+    return signs if part is None else signs.narrow(part.axis + 1, part.first, part.last - part.first)
 
 
 def inner_loss(step: CompiledRule, outer: Outer, genome: Genome, state: State, x: Tensor, y: Tensor) -> Tensor:

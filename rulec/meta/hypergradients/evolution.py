@@ -24,6 +24,7 @@ from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
 from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
+from rulec.meta.sharing import Found, shared
 from rulec.semantics.typed import Outer
 
 
@@ -68,6 +69,12 @@ class Es(GradientDescent):
     sigma: float
     pairs: int
 
+    def tried(self, free: Free) -> int:
+        return 2 * self.pairs
+
+    def found(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
+        return self.gradient(problem, free, number)  # which shares out its candidates
+
     @torch.no_grad()
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
         offsets = antithetic(free, self.pairs, self.sigma, derived_seed("es", problem.seed, number))
@@ -85,6 +92,9 @@ class Pes(Descent):
     sigma: float
     pairs: int
 
+    def tried(self, free: Free) -> int:
+        return 2 * self.pairs
+
     def begin(self, problem: Problem, free: Free) -> Search:
         search = super().begin(problem, free)
         return Search(search.free, search.memory | self._trajectory(problem, free, 0))
@@ -97,12 +107,17 @@ class Pes(Descent):
         sums = {name: living[f"sum {name}"] + offset for name, offset in offsets.items()}
         wide = replace(problem.widened(2 * self.pairs), living=state_in(living))
         places = {name: spread(search.free[name] + offset) for name, offset in offsets.items()}
-        inner = wide.begun(places, number)
-        after = wide.updated(inner, inner.state, 0, problem.inner_steps)
-        score = wide.judged(inner, after, problem.inner_steps)
+
+        def learned(own: Problem, free: Free) -> Found:
+            inner = own.begun(free, number)
+            after = own.updated(inner, inner.state, 0, own.inner_steps)
+            return Found(own.judged(inner, after, own.inner_steps), state=after)
+
+        after = shared(wide, learned, places)
+        score = after.score
         found = Scored(*(gathered(v, 2 * self.pairs) for v in (score.loss, score.accuracy, score.objective)))
         moved, told = self.moved(problem, search, number, _middle(found), estimate(found.objective, sums, self.sigma))
-        return Search(moved.free, moved.memory | kept(after) | _named(sums)), told
+        return Search(moved.free, moved.memory | kept(after.state) | _named(sums)), told
 
     def _trajectory(self, problem: Problem, free: Free, number: int) -> dict[str, Tensor]:
         """Return what is remembered at the beginning of an inner loop."""

@@ -20,6 +20,7 @@ from rulec.meta.objective import Scored
 from rulec.meta.optimizers import optimizer_of
 from rulec.meta.parameters import Free
 from rulec.meta.problem import Problem
+from rulec.meta.sharing import scores
 from rulec.semantics.typed import Outer
 
 CHUNK = 64  # meta-parameters that are moved at once
@@ -32,6 +33,12 @@ class FiniteDifference(GradientDescent):
 
     eps: float
 
+    def tried(self, free: Free) -> int:
+        return min(CHUNK, sum(value[0].numel() for value in free.values()))
+
+    def found(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
+        return self.gradient(problem, free, number)  # which shares out the places it looks at
+
     @torch.no_grad()
     def gradient(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
         rows = unit_rows(free)
@@ -43,7 +50,7 @@ class FiniteDifference(GradientDescent):
             for name, value in part.items():
                 along = slope.reshape(*slope.shape, *[1] * (value.ndim - 2))
                 gradient[name] += (along * value / self.eps).sum(0)
-        return problem.lesson(free, number), gradient
+        return scores(problem, free, number), gradient
 
 
 def _signed(offsets: Free, sign: int) -> Free:
@@ -54,7 +61,7 @@ def at_offsets(problem: Problem, free: Free, offsets: Free, number: int) -> Scor
     """Score each member at so many places beside where it is: offsets (count, members, ...), scores (count, members)."""
     count = len(next(iter(offsets.values())))
     wide = {name: spread(free[name] + offset) for name, offset in offsets.items()}
-    found = problem.widened(count).lesson(wide, number)
+    found = scores(problem.widened(count), wide, number)
     return Scored(*(gathered(values, count) for values in (found.loss, found.accuracy, found.objective)))
 
 

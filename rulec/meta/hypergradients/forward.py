@@ -58,11 +58,18 @@ class Forward(GradientDescent):
         """Return the directions: (directions, members, ...) for each meta-parameter."""
         if self.directions is not None:
             generator = torch.Generator().manual_seed(derived_seed("forward", problem.seed, number))
+            part = problem.part
+            whole = part.whole if part and not part.by_tasks else problem.members
+            own = part.members if part else slice(None)  # drawn for all members, as each has its place among them
             return {
-                name: torch.randint(0, 2, (self.directions, *value.shape), generator=generator).to(value) * 2 - 1
+                name: _signs((self.directions, whole, *value.shape[1:]), generator)[:, own].to(value)
                 for name, value in free.items()
             }
         return unit_rows(free)
+
+
+def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, shape, generator=generator) * 2 - 1
 
 
 def unit_rows(free: Free) -> Free:

@@ -41,6 +41,10 @@ class Hypergradient(abc.ABC):
     def members(self, population: int | None) -> int:
         """Return how many genomes are learned side by side when the rule was compiled for `population`."""
 
+    def tried(self, free: Free) -> int:
+        """Return how many genomes are tried side by side for each member: so many processes may share the work."""
+        return 1
+
     @abc.abstractmethod
     def begin(self, problem: Problem, free: Free) -> Search:
         """Return the search at its start."""

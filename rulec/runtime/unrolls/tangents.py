@@ -95,7 +95,7 @@ def unroll_with_tangents(
         counter = torch.full((), float(t), dtype=rule.dtype, device=rule.device)
         noise = [n.contiguous() for n in rule.noise_of(stage.lowered, seed, t, batch)]
         entries = [genome[slot.name].detach().contiguous() for slot in stage.lowered.genome]
-        own = [tangents[slot.name] for slot in stage.lowered.genome if slot.name in engine.moving]
+        own = [tangents[slot.name].contiguous() for slot in stage.lowered.genome if slot.name in engine.moving]
         return list(stage.graph(*entries, *now, *pair, counter, *noise, *own, *turning))
 
     for k, pair in enumerate(data, 1):
