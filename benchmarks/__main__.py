@@ -12,7 +12,18 @@ from benchmarks.environment import description, ensure, processors
 from benchmarks.report import heading, rendered, saved, table
 from benchmarks.suite import Effort
 
-BENCHMARKS = ("blur_meta_gradient", "small_networks", "training_step", "memory", "first_step", "scaling", "maml", "omniglot_maml")
+BENCHMARKS = (
+    "blur_meta_gradient",
+    "small_networks",
+    "training_step",
+    "memory",
+    "first_step",
+    "scaling",
+    "maml",
+    "omniglot_maml",
+    "hypergradients",
+    "blur_genome",
+)
 
 
 def main(arguments: list[str]) -> None:

@@ -26,7 +26,6 @@ CONTENDERS: list[Contender[Maml]] = [
     maml.TORCHOPT,
     maml.JAX,
 ]
-FIRST_ORDER = [maml.first_order(c) for c in (maml.RULEC, maml.FUNC, maml.FUNC_EACH, maml.COMPILED)]
 LONGEST_COMPILED = 1  # updates up to which the graph of all tasks one by one is compiled: it takes minutes
 
 
@@ -44,7 +43,7 @@ def problem(filters: int, steps: int, quick: bool) -> Maml:
 
 def prepared(name: str, filters: int, straight: bool, steps: int, quick: bool) -> Run:
     """Prepare a contender by its name, in a process that measures memory."""
-    contender = next(c for c in (FIRST_ORDER if straight else CONTENDERS) if c.name == name)
+    contender = next(c for c in (maml.FIRST_ORDER if straight else CONTENDERS) if c.name == name)
     return contender.prepare(problem(filters, steps, quick).to(torch.float32))
 
 
@@ -55,10 +54,10 @@ def _section(effort: Effort, filters: int, steps: int, straight: bool) -> Sectio
     tiny = characters(2, tasks=2, steps=2, ways=3, size=12)
     contenders = [
         c
-        for c in effort.chosen(FIRST_ORDER if straight else CONTENDERS)
+        for c in effort.chosen(maml.FIRST_ORDER if straight else CONTENDERS)
         if c is not maml.COMPILED_EACH or steps <= LONGEST_COMPILED
     ]
-    reference = FIRST_ORDER[1] if straight else maml.FUNC
+    reference = maml.FIRST_ORDER[1] if straight else maml.FUNC
     rows = match(
         contenders,
         given.to(torch.float32),

@@ -21,7 +21,7 @@ from benchmarks.adaptation import Maml
 from benchmarks.contender import Absent, Answer, Contender, Run, answer, need_jax
 
 EPS = 1e-5  # of batch normalisation
-LOSSES = {"mse": mse_loss, "cross_entropy": cross_entropy}
+LOSSES: dict[str, Callable[..., Tensor]] = {"mse": mse_loss, "cross_entropy": cross_entropy}
 
 
 def forward(weights: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -112,10 +112,10 @@ def _module(problem: Maml) -> nn.Sequential:
             layer.weight.data = weight.clone()
             layers += [layer, nn.BatchNorm2d(weight.shape[0], EPS, affine=False, track_running_stats=False), nn.ReLU()]
         else:
-            layer = nn.Linear(*weight.shape, dtype=dtype)
+            layer = nn.Linear(weight.shape[0], weight.shape[1], dtype=dtype)
             layer.weight.data = weight.T.clone()
             layers += [*([nn.Flatten()] if layers and problem.normalised else []), layer, nn.ReLU()]
-        layer.bias.data = bias.clone()
+        layer.bias = nn.Parameter(bias.clone())
     return nn.Sequential(*layers[:-1])
 
 
@@ -123,7 +123,7 @@ def _named(problem: Maml, module: nn.Module) -> Answer:
     found: dict[str, Any] = {}
     layers = [layer for layer in module if isinstance(layer, (nn.Conv2d, nn.Linear))]  # type: ignore[attr-defined]
     for k, layer in enumerate(layers, 1):
-        assert layer.weight.grad is not None and layer.bias.grad is not None
+        assert layer.weight.grad is not None and layer.bias is not None
         found[f"c{k}.weight"] = layer.weight.grad if isinstance(layer, nn.Conv2d) else layer.weight.grad.T
         found[f"c{k}.bias"] = layer.bias.grad
     return _answered(problem, found)
@@ -222,14 +222,11 @@ def prepare_jax(problem: Maml) -> Run:
 
 RULEC: Contender[Maml] = Contender("rulec auto", prepare_rulec)
 RULEC_FX: Contender[Maml] = Contender("rulec fx", partial(prepare_rulec, backend="fx"))
-RULEC_KERNEL: Contender[Maml] = Contender("rulec kernel", partial(prepare_rulec, backend="kernel"))
 RULEC_INDUCTOR: Contender[Maml] = Contender(
     "rulec inductor", partial(prepare_rulec, backend="inductor"), limit=400, slow_start=True
 )
 FUNC: Contender[Maml] = Contender("torch.func, eager", prepare_func)
-FUNC_EACH: Contender[Maml] = Contender(
-    "torch.func, eager, task by task", partial(prepare_func, side_by_side=False)
-)
+FUNC_EACH: Contender[Maml] = Contender("torch.func, eager, task by task", partial(prepare_func, side_by_side=False))
 COMPILED: Contender[Maml] = Contender(
     "torch.func, compiled whole", partial(prepare_func, compiled=True), limit=400, slow_start=True, per_length=True
 )
@@ -244,7 +241,12 @@ HIGHER: Contender[Maml] = Contender("higher", prepare_higher)
 TORCHOPT: Contender[Maml] = Contender("TorchOpt", prepare_torchopt)
 JAX: Contender[Maml] = Contender("JAX, vmap, scan and jit", prepare_jax, limit=180, per_length=True)
 
-
-def first_order(contender: Contender[Maml]) -> Contender[Maml]:
-    """Return the same without second derivatives, of rulec or torch.func."""
-    return replace(contender, prepare=partial(contender.prepare, straight=True))
+FIRST_ORDER: list[Contender[Maml]] = [
+    replace(contender, prepare=prepare)
+    for contender, prepare in (
+        (RULEC, partial(prepare_rulec, straight=True)),
+        (FUNC, partial(prepare_func, straight=True)),
+        (FUNC_EACH, partial(prepare_func, side_by_side=False, straight=True)),
+        (COMPILED, partial(prepare_func, compiled=True, straight=True)),
+    )
+]
