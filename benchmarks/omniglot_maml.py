@@ -16,17 +16,16 @@ from benchmarks.suite import Effort
 TASKS = 16
 CONTENDERS: list[Contender[Maml]] = [
     maml.RULEC,
+    maml.RULEC_LEAST,
     maml.RULEC_FX,
     maml.RULEC_INDUCTOR,
     maml.FUNC,
     maml.FUNC_EACH,
     maml.COMPILED,
-    maml.COMPILED_EACH,
     maml.HIGHER,
     maml.TORCHOPT,
     maml.JAX,
 ]
-LONGEST_COMPILED = 1  # updates up to which the graph of all tasks one by one is compiled: it takes minutes
 
 
 def sections(effort: Effort) -> Iterator[Section]:
@@ -52,11 +51,7 @@ def _section(effort: Effort, filters: int, steps: int, straight: bool) -> Sectio
     effort.say(title)
     given = problem(filters, steps, effort.quick)
     tiny = characters(2, tasks=2, steps=2, ways=3, size=12)
-    contenders = [
-        c
-        for c in effort.chosen(maml.FIRST_ORDER if straight else CONTENDERS)
-        if c is not maml.COMPILED_EACH or steps <= LONGEST_COMPILED
-    ]
+    contenders = effort.chosen(maml.FIRST_ORDER if straight else CONTENDERS)
     reference = maml.FIRST_ORDER[1] if straight else maml.FUNC
     rows = match(
         contenders,

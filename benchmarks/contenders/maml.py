@@ -19,6 +19,7 @@ from torch.nn.functional import batch_norm, conv2d, cross_entropy, mse_loss
 import rulec
 from benchmarks.adaptation import Maml
 from benchmarks.contender import Absent, Answer, Contender, Run, answer, need_jax
+from rulec.runtime.unrolls.engine import Memory
 
 EPS = 1e-5  # of batch normalisation
 LOSSES: dict[str, Callable[..., Tensor]] = {"mse": mse_loss, "cross_entropy": cross_entropy}
@@ -45,7 +46,7 @@ def _answered(problem: Maml, gradients: dict[str, Any]) -> Answer:
 # --- rulec -----------------------------------------------------------------------------------
 
 
-def prepare_rulec(problem: Maml, backend: str = "auto", straight: bool = False) -> Run:
+def prepare_rulec(problem: Maml, backend: str = "auto", straight: bool = False, memory: Memory = None) -> Run:
     compiled = rulec.load("sgd").compile(
         problem.net, tasks=len(problem.x), loss=problem.loss, dtype=problem.x.dtype, backend=backend
     )
@@ -56,7 +57,9 @@ def prepare_rulec(problem: Maml, backend: str = "auto", straight: bool = False) 
     def run() -> Answer:
         leaves = problem.leaves()
         begun = {f"w.{name}": leaf.expand(len(problem.x), *leaf.shape) for name, leaf in leaves.items()}
-        prediction = compiled.lesson(genome, {**state, **begun}, x, y, problem.query_x, straight=straight)
+        prediction = compiled.lesson(
+            genome, {**state, **begun}, x, y, problem.query_x, straight=straight, memory=memory
+        )
         loss = judged(prediction.flatten(0, 1), problem.query_y.flatten(0, 1))
         return _answered(problem, dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True)))
 
@@ -221,6 +224,7 @@ def prepare_jax(problem: Maml) -> Run:
 
 
 RULEC: Contender[Maml] = Contender("rulec auto", prepare_rulec)
+RULEC_LEAST: Contender[Maml] = Contender("rulec auto, least memory", partial(prepare_rulec, memory="least"))
 RULEC_FX: Contender[Maml] = Contender("rulec fx", partial(prepare_rulec, backend="fx"))
 RULEC_INDUCTOR: Contender[Maml] = Contender(
     "rulec inductor", partial(prepare_rulec, backend="inductor"), limit=400, slow_start=True
@@ -229,13 +233,6 @@ FUNC: Contender[Maml] = Contender("torch.func, eager", prepare_func)
 FUNC_EACH: Contender[Maml] = Contender("torch.func, eager, task by task", partial(prepare_func, side_by_side=False))
 COMPILED: Contender[Maml] = Contender(
     "torch.func, compiled whole", partial(prepare_func, compiled=True), limit=400, slow_start=True, per_length=True
-)
-COMPILED_EACH: Contender[Maml] = Contender(
-    "torch.func, compiled whole, task by task",
-    partial(prepare_func, compiled=True, side_by_side=False),
-    limit=400,
-    slow_start=True,
-    per_length=True,
 )
 HIGHER: Contender[Maml] = Contender("higher", prepare_higher)
 TORCHOPT: Contender[Maml] = Contender("TorchOpt", prepare_torchopt)
