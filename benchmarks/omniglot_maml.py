@@ -65,7 +65,7 @@ def _section(effort: Effort, filters: int, steps: int, straight: bool) -> Sectio
     return Section(
         title,
         f"5 ways, 1 shot, 1 to be judged by, {given.x.shape[-1]} x {given.x.shape[-1]}, four convolutions of stride 2 with batch "
-        f"normalisation, {len(given.x)} tasks, float32",
+        f"normalisation, {len(given.x)} tasks, rate {given.lr}, float32",
         rows,
         reference.name,
         "meta-gradient",
