@@ -81,7 +81,7 @@ def _memory(
     effort: Effort, rows: list[Row], contenders: Sequence[Contender[Maml]], filters: int, steps: int, straight: bool
 ) -> None:
     for row, contender in zip(rows, contenders, strict=True):
-        if row.status == "ok":
+        if row.status == "ok" and not (effort.quick and row is not rows[0]):
             effort.say(f"  memory of {row.name}")
             arguments = {"name": row.name, "filters": filters, "straight": straight, "quick": effort.quick}
             try:
