@@ -20,6 +20,9 @@ BENCHMARKS = (
     "first_step",
     "scaling",
     "maml",
+    "omniglot_maml",
+    "hypergradients",
+    "blur_genome",
     "distributed",
 )
 

@@ -70,8 +70,9 @@ class Section:
     notes: list[str] = field(default_factory=list)
     lines: Mapping[str, Mapping[str, list[float]]] = field(
         default_factory=dict
-    )  # label to x and y, where lines show more
+    )  # label to x and y, where lines show more; with `low` and `high`, a band
     axes: tuple[str, str] = ("", "")
+    scale: Literal["log", "linear"] = "log"  # of both axes of lines
 
 
 def outcome(run: Run) -> Answer:

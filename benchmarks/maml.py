@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import torch
 
+from benchmarks.adaptation import Maml, curves
 from benchmarks.contender import Contender, Section, outcome
 from benchmarks.contenders import maml
-from benchmarks.contenders.maml import Maml
 from benchmarks.match import match
 from benchmarks.suite import Effort
 
@@ -25,10 +25,10 @@ LONGEST_COMPILED = 5  # whole unrolls are compiled step by step: minutes for mor
 
 
 def sections(effort: Effort) -> Iterator[Section]:
-    tiny = maml.maml((1, 5, 4, 1), tasks=3, shots=4, steps=3)
+    tiny = curves((1, 5, 4, 1), tasks=3, shots=4, steps=3)
     for steps in (2, 3) if effort.quick else (5, 20, 100):
         effort.say(f"MAML on curves, {steps} updates")
-        given = maml.maml((1, 8, 8, 1) if effort.quick else (1, 40, 40, 1), effort.sized(25, 3), 10, steps)
+        given = curves((1, 8, 8, 1) if effort.quick else (1, 40, 40, 1), effort.sized(25, 3), 10, steps)
         wanted = [c for c in CONTENDERS if c is not maml.COMPILED or steps <= LONGEST_COMPILED]
         rows = match(
             effort.chosen(wanted),

@@ -76,12 +76,18 @@ def _colour(row: Row) -> str:
 
 def _lines(axes: Axes, section: Section) -> None:
     for number, (name, points) in enumerate(section.lines.items()):
-        axes.plot(points["x"], points["y"], "-o", color=COLOURS[number % len(COLOURS)], markersize=4, label=name)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    ticks = sorted({x for points in section.lines.values() for x in points["x"]})
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xticks([], minor=True)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(
+            points["x"], points["y"], "-o", color=colour, markersize=4 if section.scale == "log" else 2, label=name
+        )
+        if "low" in points:
+            axes.fill_between(points["x"], points["low"], points["high"], color=colour, alpha=0.15, linewidth=0)
+    if section.scale == "log":
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        ticks = sorted({x for points in section.lines.values() for x in points["x"]})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
     axes.set_xlabel(section.axes[0])
     axes.set_ylabel(section.axes[1])
     axes.grid(color="#e3e5e8", linewidth=0.8)

@@ -1,131 +1,135 @@
-"""MAML's meta-gradient on curves: initial weights of an MLP, some steps of gradient descent on each task, the query loss of all.
+"""MAML's meta-gradient: rulec beside libraries that make inner loops differentiable, and beside versions written with torch.func or JAX.
 
-Finn et al. 2017, algorithm 2: rulec beside libraries that make inner loops differentiable, and beside a version written with torch.func or JAX.
+Finn et al. 2017, algorithm 2. The network is multilayer, of dense layers with relu between them, or of convolutions of stride 2,
+each with batch normalisation and relu, and a dense layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm, conv2d, cross_entropy, mse_loss
 
 import rulec
+from benchmarks.adaptation import Maml
 from benchmarks.contender import Absent, Answer, Contender, Run, answer, need_jax
+from rulec.runtime.unrolls.engine import Memory
 
-
-@dataclass(frozen=True)
-class Maml:
-    """Initial weights and biases by name, and tasks: support and query of each, (tasks, samples, 1)."""
-
-    sizes: tuple[int, ...]
-    weights: dict[str, Tensor]
-    x: Tensor
-    y: Tensor
-    query_x: Tensor
-    query_y: Tensor
-    steps: int
-    lr: float = 0.01
-
-    @property
-    def net(self) -> str:
-        return "-".join(map(str, self.sizes))
-
-    def to(self, dtype: torch.dtype) -> Maml:
-        data = {name: getattr(self, name).to(dtype) for name in ("x", "y", "query_x", "query_y")}
-        return replace(self, weights={n: v.to(dtype) for n, v in self.weights.items()}, **data)
-
-    def leaves(self) -> dict[str, Tensor]:
-        return {name: value.clone().requires_grad_() for name, value in self.weights.items()}
-
-
-def maml(sizes: tuple[int, ...], tasks: int, shots: int, steps: int) -> Maml:
-    """Draw a problem in double precision."""
-    generator = torch.Generator().manual_seed(0)
-    weights = {}
-    for k, (n, m) in enumerate(pairwise(sizes), 1):
-        weights[f"c{k}.weight"] = torch.randn(n, m, generator=generator, dtype=torch.float64) / n**0.5
-        weights[f"c{k}.bias"] = 0.1 * torch.randn(m, generator=generator, dtype=torch.float64)
-    x = 10 * torch.rand(tasks, 2 * shots, sizes[0], generator=generator, dtype=torch.float64) - 5
-    amplitude = 0.1 + 4.9 * torch.rand(tasks, 1, 1, generator=generator, dtype=torch.float64)
-    y = amplitude * torch.sin(x[..., :1] - 3 * torch.rand(tasks, 1, 1, generator=generator, dtype=torch.float64))
-    return Maml(sizes, weights, x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:], steps)
+EPS = 1e-5  # of batch normalisation
+LOSSES: dict[str, Callable[..., Tensor]] = {"mse": mse_loss, "cross_entropy": cross_entropy}
 
 
 def forward(weights: dict[str, Tensor], x: Tensor) -> Tensor:
     last = len(weights) // 2
     for k in range(1, last + 1):
-        x = x @ weights[f"c{k}.weight"] + weights[f"c{k}.bias"]
+        weight, bias = weights[f"c{k}.weight"], weights[f"c{k}.bias"]
+        if weight.ndim > 2:
+            x = batch_norm(conv2d(x, weight, bias, stride=2, padding=1), None, None, training=True, eps=EPS)
+        else:
+            x = x.flatten(1) @ weight + bias
         x = torch.relu(x) if k < last else x
     return x
 
 
-def _graded(loss: Tensor, leaves: dict[str, Tensor]) -> Answer:
-    return answer(dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True)))
+def _answered(problem: Maml, gradients: dict[str, Any]) -> Answer:
+    """Return the gradients by name; as one vector where some are but rounding: what is normalised does not depend on its bias."""
+    named = answer(gradients)
+    return {"gradient": problem.flat(named)} if problem.normalised else named
 
 
-def prepare_rulec(problem: Maml, backend: str = "auto") -> Run:
+# --- rulec -----------------------------------------------------------------------------------
+
+
+def prepare_rulec(problem: Maml, backend: str = "auto", straight: bool = False, memory: Memory = None) -> Run:
     compiled = rulec.load("sgd").compile(
-        problem.net, tasks=len(problem.x), loss="mse", dtype=problem.x.dtype, backend=backend
+        problem.net, tasks=len(problem.x), loss=problem.loss, dtype=problem.x.dtype, backend=backend
     )
     state, genome = compiled.init_state(), {"lr": torch.tensor(problem.lr, dtype=problem.x.dtype)}
     x, y = (value.expand(problem.steps, *value.shape) for value in (problem.x, problem.y))
+    judged = LOSSES[problem.loss]
 
     def run() -> Answer:
         leaves = problem.leaves()
         begun = {f"w.{name}": leaf.expand(len(problem.x), *leaf.shape) for name, leaf in leaves.items()}
-        prediction = compiled.lesson(genome, {**state, **begun}, x, y, problem.query_x)
-        return _graded(((prediction - problem.query_y) ** 2).mean(), leaves)
+        prediction = compiled.lesson(
+            genome, {**state, **begun}, x, y, problem.query_x, straight=straight, memory=memory
+        )
+        loss = judged(prediction.flatten(0, 1), problem.query_y.flatten(0, 1))
+        return _answered(problem, dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True)))
 
     return run
 
 
-def query_loss(problem: Maml, weights: dict[str, Tensor], x: Tensor, y: Tensor, qx: Tensor, qy: Tensor) -> Tensor:
-    """Return the loss of one task after its updates."""
+# --- torch.func ------------------------------------------------------------------------------
+
+
+def query_loss(
+    problem: Maml, straight: bool, weights: dict[str, Tensor], x: Tensor, y: Tensor, qx: Tensor, qy: Tensor
+) -> Tensor:
+    """Return the loss of one task after its updates; `straight` takes their gradients as given, which is the first-order approximation."""
+    judged = LOSSES[problem.loss]
 
     def loss(w: dict[str, Tensor]) -> Tensor:
-        return ((forward(w, x) - y) ** 2).mean()
+        return judged(forward(w, x), y)
 
     now = weights
     for _ in range(problem.steps):
         slopes = torch.func.grad(loss)(now)
+        slopes = {name: value.detach() for name, value in slopes.items()} if straight else slopes
         now = {name: value - problem.lr * slopes[name] for name, value in now.items()}
-    return ((forward(now, qx) - qy) ** 2).mean()
+    return judged(forward(now, qx), qy)
 
 
-def prepare_func(problem: Maml, compiled: bool = False) -> Run:
+def prepare_func(problem: Maml, compiled: bool = False, side_by_side: bool = True, straight: bool = False) -> Run:
+    data = (problem.x, problem.y, problem.query_x, problem.query_y)
+    each = partial(query_loss, problem, straight)
+
     def whole(weights: dict[str, Tensor]) -> Tensor:
-        each = torch.func.vmap(partial(query_loss, problem), (None, 0, 0, 0, 0))
-        return each(weights, problem.x, problem.y, problem.query_x, problem.query_y).mean()
+        if side_by_side:
+            return torch.func.vmap(each, (None, 0, 0, 0, 0))(weights, *data).mean()
+        return torch.stack([each(weights, *task) for task in zip(*data, strict=True)]).mean()
 
     gradient: Callable[..., Any] = torch.func.grad(whole)
     if compiled:
         gradient = torch.compile(gradient, dynamic=False)
 
-    return lambda: answer(gradient(problem.weights))
+    return lambda: _answered(problem, gradient(problem.weights))
+
+
+# --- Libraries -------------------------------------------------------------------------------
 
 
 def _module(problem: Maml) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for k, (n, m) in enumerate(pairwise(problem.sizes), 1):
-        layer = nn.Linear(n, m, dtype=problem.x.dtype)
-        layer.weight.data = problem.weights[f"c{k}.weight"].T.clone()
-        layer.bias.data = problem.weights[f"c{k}.bias"].clone()
-        layers += [layer, nn.ReLU()]
+    dtype = problem.x.dtype
+    for weight, bias in problem.pairs():
+        layer: nn.Conv2d | nn.Linear
+        if weight.ndim > 2:
+            layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], stride=2, padding=1, dtype=dtype)
+            layer.weight.data = weight.clone()
+            layers += [layer, nn.BatchNorm2d(weight.shape[0], EPS, affine=False, track_running_stats=False), nn.ReLU()]
+        else:
+            layer = nn.Linear(weight.shape[0], weight.shape[1], dtype=dtype)
+            layer.weight.data = weight.T.clone()
+            layers += [*([nn.Flatten()] if layers and problem.normalised else []), layer, nn.ReLU()]
+        layer.bias = nn.Parameter(bias.clone())
     return nn.Sequential(*layers[:-1])
 
 
-def _named(module: nn.Module, count: int) -> Answer:
-    found = {}
-    for k in range(count):
-        layer = module[2 * k]  # type: ignore[index]
-        found[f"c{k + 1}.weight"], found[f"c{k + 1}.bias"] = layer.weight.grad.T, layer.bias.grad
-    return answer(found)
+def _named(problem: Maml, module: nn.Module) -> Answer:
+    found: dict[str, Any] = {}
+    layers = [layer for layer in module if isinstance(layer, (nn.Conv2d, nn.Linear))]  # type: ignore[attr-defined]
+    for k, layer in enumerate(layers, 1):
+        assert layer.weight.grad is not None and layer.bias is not None
+        found[f"c{k}.weight"] = layer.weight.grad if isinstance(layer, nn.Conv2d) else layer.weight.grad.T
+        found[f"c{k}.bias"] = layer.bias.grad
+    return _answered(problem, found)
 
 
 def _need(name: str) -> None:
@@ -137,7 +141,7 @@ def prepare_higher(problem: Maml) -> Run:
     _need("higher")
     import higher
 
-    module = _module(problem)
+    module, judged = _module(problem), LOSSES[problem.loss]
     optimiser = torch.optim.SGD(module.parameters(), lr=problem.lr)
 
     def run() -> Answer:
@@ -145,9 +149,9 @@ def prepare_higher(problem: Maml) -> Run:
         for x, y, qx, qy in zip(problem.x, problem.y, problem.query_x, problem.query_y, strict=True):
             with higher.innerloop_ctx(module, optimiser, copy_initial_weights=False) as (fast, inner):
                 for _ in range(problem.steps):
-                    inner.step(((fast(x) - y) ** 2).mean())
-                (((fast(qx) - qy) ** 2).mean() / len(problem.x)).backward()
-        return _named(module, len(problem.sizes) - 1)
+                    inner.step(judged(fast(x), y))
+                (judged(fast(qx), qy) / len(problem.x)).backward()
+        return _named(problem, module)
 
     return run
 
@@ -156,7 +160,7 @@ def prepare_torchopt(problem: Maml) -> Run:
     _need("torchopt")
     import torchopt
 
-    module = _module(problem)
+    module, judged = _module(problem), LOSSES[problem.loss]
     inner = torchopt.MetaSGD(module, lr=problem.lr)
 
     def run() -> Answer:
@@ -164,13 +168,16 @@ def prepare_torchopt(problem: Maml) -> Run:
         start, rate = torchopt.extract_state_dict(module), torchopt.extract_state_dict(inner)
         for x, y, qx, qy in zip(problem.x, problem.y, problem.query_x, problem.query_y, strict=True):
             for _ in range(problem.steps):
-                inner.step(((module(x) - y) ** 2).mean())
-            (((module(qx) - qy) ** 2).mean() / len(problem.x)).backward()
+                inner.step(judged(module(x), y))
+            (judged(module(qx), qy) / len(problem.x)).backward()
             torchopt.recover_state_dict(module, start)
             torchopt.recover_state_dict(inner, rate)
-        return _named(module, len(problem.sizes) - 1)
+        return _named(problem, module)
 
     return run
+
+
+# --- JAX -------------------------------------------------------------------------------------
 
 
 def prepare_jax(problem: Maml) -> Run:
@@ -186,12 +193,20 @@ def prepare_jax(problem: Maml) -> Run:
 
     def made(w: Any, x: Any) -> Any:
         for k in range(1, last + 1):
-            x = x @ w[f"c{k}.weight"] + w[f"c{k}.bias"]
+            weight, bias = w[f"c{k}.weight"], w[f"c{k}.bias"]
+            if weight.ndim > 2:
+                x = jax.lax.conv_general_dilated(x, weight, (2, 2), [(1, 1), (1, 1)]) + bias[:, None, None]
+                x = (x - x.mean((0, 2, 3), keepdims=True)) / jnp.sqrt(x.var((0, 2, 3), keepdims=True) + EPS)
+            else:
+                x = x.reshape(len(x), -1) @ weight + bias
             x = jax.nn.relu(x) if k < last else x
         return x
 
     def error(w: Any, x: Any, y: Any) -> Any:
-        return jnp.mean((made(w, x) - y) ** 2)
+        prediction = made(w, x)
+        if problem.loss == "mse":
+            return jnp.mean((prediction - y) ** 2)
+        return -jnp.mean(jnp.sum(jax.nn.log_softmax(prediction) * y, -1))
 
     def after(w: Any, x: Any, y: Any, qx: Any, qy: Any) -> Any:
         def update(now: Any, _: None) -> Any:
@@ -203,19 +218,32 @@ def prepare_jax(problem: Maml) -> Run:
 
     def run() -> Answer:
         found = jax.block_until_ready(gradient(weights))
-        return {name: np.asarray(value) for name, value in found.items()}
+        return _answered(problem, {name: np.asarray(value) for name, value in found.items()})
 
     return run
 
 
 RULEC: Contender[Maml] = Contender("rulec auto", prepare_rulec)
+RULEC_LEAST: Contender[Maml] = Contender("rulec auto, least memory", partial(prepare_rulec, memory="least"))
 RULEC_FX: Contender[Maml] = Contender("rulec fx", partial(prepare_rulec, backend="fx"))
+RULEC_INDUCTOR: Contender[Maml] = Contender(
+    "rulec inductor", partial(prepare_rulec, backend="inductor"), limit=400, slow_start=True
+)
 FUNC: Contender[Maml] = Contender("torch.func, eager", prepare_func)
+FUNC_EACH: Contender[Maml] = Contender("torch.func, eager, task by task", partial(prepare_func, side_by_side=False))
 COMPILED: Contender[Maml] = Contender(
-    "torch.func, compiled whole", partial(prepare_func, compiled=True), limit=240, slow_start=True, per_length=True
+    "torch.func, compiled whole", partial(prepare_func, compiled=True), limit=400, slow_start=True, per_length=True
 )
 HIGHER: Contender[Maml] = Contender("higher", prepare_higher)
 TORCHOPT: Contender[Maml] = Contender("TorchOpt", prepare_torchopt)
-JAX: Contender[Maml] = Contender("JAX, vmap, scan and jit", prepare_jax, limit=180)
+JAX: Contender[Maml] = Contender("JAX, vmap, scan and jit", prepare_jax, limit=180, per_length=True)
 
-__all__ = ["COMPILED", "FUNC", "HIGHER", "JAX", "RULEC", "RULEC_FX", "TORCHOPT", "Maml", "maml"]
+FIRST_ORDER: list[Contender[Maml]] = [
+    replace(contender, prepare=prepare)
+    for contender, prepare in (
+        (RULEC, partial(prepare_rulec, straight=True)),
+        (FUNC, partial(prepare_func, straight=True)),
+        (FUNC_EACH, partial(prepare_func, side_by_side=False, straight=True)),
+        (COMPILED, partial(prepare_func, compiled=True, straight=True)),
+    )
+]

@@ -4,9 +4,21 @@ from functools import partial
 
 import pytest
 
+from benchmarks.adaptation import Maml, characters, curves
 from benchmarks.agreement import difference
 from benchmarks.contender import Absent, Contender, Run, outcome
-from benchmarks.contenders import block, block_jax, by_rulec, chunked, products, published, training, vmap, vmap_jax
+from benchmarks.contenders import (
+    block,
+    block_jax,
+    by_rulec,
+    chunked,
+    maml,
+    products,
+    published,
+    training,
+    vmap,
+    vmap_jax,
+)
 from benchmarks.problems import Blur, blur
 
 GRADIENTS = [block.EAGER, block.CHECKPOINTED, chunked.EAGER, published.EAGER]
@@ -74,6 +86,25 @@ def test_trained_weights_are_those_of_autograd(rule: str, fused: bool) -> None:
         ours = outcome(training.prepare_rulec(problem, "fx"))
         theirs = outcome(training.prepare_torch(problem, compiled=False, fused=fused))
         assert difference(ours, theirs) < (1e-9 if rule == "adam" else 1e-12)  # adam's guards differ
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [curves((1, 5, 4, 1), tasks=3, shots=4, steps=3), characters(2, tasks=2, steps=2, ways=3, size=12)],
+    ids=["curves", "characters"],
+)
+@pytest.mark.parametrize(
+    "contender", [maml.RULEC_FX, maml.FUNC_EACH, maml.HIGHER, maml.TORCHOPT, maml.JAX], ids=lambda c: c.name
+)
+def test_the_meta_gradient_of_maml(contender: Contender, problem: Maml) -> None:
+    assert difference(outcome(_prepared(contender, problem)), outcome(maml.FUNC.prepare(problem))) < 1e-9
+
+
+def test_the_first_order_meta_gradient_of_maml() -> None:
+    problem = characters(2, tasks=2, steps=2, ways=3, size=12)
+    answers = [outcome(contender.prepare(problem)) for contender in maml.FIRST_ORDER[:3]]
+    assert all(difference(answer, answers[1]) < 1e-9 for answer in answers)
+    assert difference(answers[0], outcome(maml.FUNC.prepare(problem))) > 1e-3
 
 
 def test_the_products_count_those_of_the_layers_that_are_read() -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rulec.backend.kernel.functions import Function
 
 
+PLACES = 256  # columns up to which the patches of several samples make one product
+
+
 def _whole(function: Function, node: Any) -> View:
     """Return a value without gaps in memory, copied if need be."""
     view = function.view(node)
@@ -41,12 +44,14 @@ def _pair(value: Any) -> list[int]:
 def _convolution(
     image: tuple[int, ...], kernel: tuple[int, ...], other: tuple[int, ...], settings: tuple[Any, ...]
 ) -> tuple[str, int]:
-    """Return what `images.h` has to know of a convolution, and the numbers that patches of one sample take."""
+    """Return what `images.h` has to know of a convolution, and the numbers that its room takes."""
     stride, padding, dilation, groups = settings
     wide, narrow = kernel[0] // groups, kernel[1]
     window = _window(image, kernel[2:], stride, padding, dilation, other)
-    room = narrow * kernel[2] * kernel[3] * other[2] * other[3]
-    return f"Convolution{{{image[0]}, {groups}, {narrow}, {wide}, {window}}}", room
+    places = other[2] * other[3]
+    together = max(1, min(image[0], PLACES // max(1, places)))
+    room = (narrow * kernel[2] * kernel[3] + (wide if together > 1 else 0)) * places * together
+    return f"Convolution{{{image[0]}, {groups}, {narrow}, {wide}, {together}, {window}}}", room
 
 
 def _room(function: Function, count: int) -> str:
