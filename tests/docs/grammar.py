@@ -13,6 +13,7 @@ _SIGNS = {
     "TIMES": '( "*" | "/" )',
     "OBJECTIVE": '( "minimize" | "maximize" )',
     "_STEPS": '( "steps" | "step" )',
+    "_LAYERS": '( "layers" | "layer" )',
 }
 
 
