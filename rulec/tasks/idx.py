@@ -53,10 +53,10 @@ def idx_images(
     """
     spans = spans or {}
     pairs = find_pairs(folder, spans.get("path"))
-    loaded = [_loaded(pair) for pair in pairs]
-    if fold and len(loaded) == 2:
+    sets = [loaded(pair) for pair in pairs]
+    if fold and len(sets) == 2:
         raise messages.fold_of_published_split(fold, folder, spans.get("fold"))
-    parts, split = _parts(loaded, fold)
+    parts, split = _parts(sets, fold)
     sides = parts[0][0].shape[1:]
     if parts[1][0].shape[1:] != sides:
         raise messages.idx_sizes_differ(sides, parts[1][0].shape[1:])
@@ -65,7 +65,7 @@ def idx_images(
     provenance = {
         "family": "idx",
         "source": [path.name for pair in pairs for path in (pair.images, pair.labels)],
-        "digest": [digest(*pair) for pair in loaded],
+        "digest": [digest(*part) for part in sets],
         "split": split,
         "fold": fold,
         "size": size,
@@ -115,7 +115,8 @@ def _part(prefix: str) -> str:
     return "test" if any(word in prefix for word in _TEST) else ""
 
 
-def _loaded(pair: Pair) -> tuple[Images, Labels]:
+def loaded(pair: Pair) -> tuple[Images, Labels]:
+    """Read a pair of files. Raises `RuleError` where they are broken or do not fit each other."""
     images, labels = read_idx(pair.images, 3, "images"), read_idx(pair.labels, 1, "labels")
     if len(images) != len(labels):
         raise messages.idx_mismatched(pair.images, len(images), pair.labels, len(labels))

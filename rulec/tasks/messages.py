@@ -339,6 +339,17 @@ def unknown_alphabet(name: str, known: Sequence[str], span: Span | None) -> Rule
     )
 
 
+def unknown_held_out(name: str, known: Sequence[str], span: Span | None) -> RuleError:
+    return fail(
+        "unknown-held-out",
+        f"there is no class `{name}` to hold out",
+        span=span,
+        label="not among the images",
+        notes=(f"there are {_listing(known)}",),
+        help=_suggest(name, known, f"write `held_out={known[0]}`"),
+    )
+
+
 def omniglot_missing(folder: Path) -> RuleError:
     return fail(
         "omniglot-missing",

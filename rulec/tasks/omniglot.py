@@ -1,4 +1,4 @@
-"""The families `omniglot` and `images`: few-shot episodes from the Omniglot archives, or from a folder with a folder for each class.
+"""The families `omniglot` and `images`: few-shot episodes from the Omniglot archives, a folder with a folder for each class, or IDX files.
 
 Characters are split by alphabet: those of whole alphabets are held out. Images are resized by area, and dark strokes become ones.
 Lake et al. 2015, "Human-level concept learning through probabilistic program induction".
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,15 @@ from rulec.source import Span
 from rulec.tasks import messages
 from rulec.tasks.family import Arguments, Family
 from rulec.tasks.fewshot import LABELS, FewShot, as_tensors, with_rotations
+from rulec.tasks.idx import find_pairs, loaded
 from rulec.tasks.pixels import Pixels, resize_area
 
 HELD_OUT = ("Balinese", "Early_Aramaic", "Tagalog")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm")
 SIZE, SHARE = 28, 5  # one class in five is held out where there are no alphabets
 
-Images = dict[tuple[str, str], list[Callable[[], bytes]]]  # (group, class): how to read each image
+Key = tuple[str, str]  # group and class
+Images = dict[Key, list[Callable[[], bytes]]]  # how to read each image
 
 
 def _make_omniglot(arguments: Arguments) -> FewShot:
@@ -40,26 +42,38 @@ def _make_omniglot(arguments: Arguments) -> FewShot:
     if not held or len(held) == len(known):
         raise messages.empty_part("held_out" if not held else "train")
     rotations = arguments.choice("rotations", ("yes", "no")) == "yes"
-    return _few_shot(
-        arguments, images, [key for key in images if key[0] in held], rotations, dark=True, source=folder.name
-    )
+    pixels = _read(images, arguments, dark=True)
+    return _few_shot(arguments, pixels, [key for key in images if key[0] in held], rotations, folder.name)
 
 
 def _make_images(arguments: Arguments) -> FewShot:
     written = arguments.value("path")
     folder = Path(arguments.text("path") or "").expanduser()
-    images = _from_folder(folder, written.span if written else None)
-    keys = list(images)
-    rotations = arguments.choice("rotations", ("no", "yes")) == "yes"
+    span = written.span if written else None
     dark = arguments.choice("strokes", ("light", "dark")) == "dark"
-    return _few_shot(arguments, images, keys[::SHARE], rotations, dark=dark, source=folder.name)
+    if folder.is_dir() and any("idx3" in path.name for path in folder.iterdir()):
+        pixels = _from_idx(folder, arguments.count("size") or SIZE, dark)
+    else:
+        pixels = _read(_from_folder(folder, span), arguments, dark)
+    rotations = arguments.choice("rotations", ("no", "yes")) == "yes"
+    return _few_shot(arguments, pixels, _held_out(arguments, list(pixels)), rotations, folder.name)
+
+
+def _held_out(arguments: Arguments, keys: list[Key]) -> list[Key]:
+    """Return the classes that are named, or one in five."""
+    wanted = arguments.names("held_out")
+    known = sorted({name for _, name in keys})
+    for value in wanted or ():
+        if value.text not in known:
+            raise messages.unknown_held_out(value.text, known, value.span)
+    named = {value.text for value in wanted or ()}
+    return [key for key in keys if key[1] in named] if named else keys[::SHARE]
 
 
 def _few_shot(
-    arguments: Arguments, images: Images, held: Sequence[tuple[str, str]], rotations: bool, dark: bool, source: str
+    arguments: Arguments, pixels: Mapping[Key, Pixels], held: Sequence[Key], rotations: bool, source: str
 ) -> FewShot:
     size, layout = arguments.count("size") or SIZE, arguments.choice("layout", ("image", "flat"))
-    pixels = {key: _pixels(readers, size, dark) for key, readers in images.items()}
     parts = [[pixels[key] for key in pixels if (key in held) == part] for part in (False, True)]
     if rotations:
         parts = [with_rotations(part) for part in parts]
@@ -68,13 +82,18 @@ def _few_shot(
         "source": source,
         "size": size,
         "rotations": rotations,
-        "held_out_groups": sorted({group for group, _ in held}),
+        "held_out_groups": sorted({group or name for group, name in held}),
     }
     ways, shots = arguments.count("ways") or 5, arguments.count("shots") or 1
     fewest = min(len(part) for part in (*train, *held_out))
     queries = arguments.count("queries") or min(15, fewest - shots)
     labels = arguments.choice("labels", tuple(LABELS))
     return FewShot(arguments.name, train, held_out, ways, shots, queries, labels, provenance)
+
+
+def _read(images: Images, arguments: Arguments, dark: bool) -> dict[Key, Pixels]:
+    size = arguments.count("size") or SIZE
+    return {key: _pixels(readers, size, dark) for key, readers in images.items()}
 
 
 # --- Reading ---------------------------------------------------------------------------------
@@ -128,6 +147,18 @@ def _from_folder(folder: Path, span: Span | None) -> Images:
     return found
 
 
+def _from_idx(folder: Path, size: int, dark: bool) -> dict[Key, Pixels]:
+    """Read the images of IDX files, all parts together: labels are the classes."""
+    found: dict[Key, list[Pixels]] = {}
+    for pair in find_pairs(folder):
+        images, labels = loaded(pair)
+        grey = images.astype(np.float32) / np.float32(255)
+        for label in np.unique(labels):
+            found.setdefault(("", str(label)), []).append(resize_area(grey[labels == label], size))
+    whole = {key: np.concatenate(parts) for key, parts in sorted(found.items())}
+    return {key: 1 - pixels if dark else pixels for key, pixels in whole.items()}
+
+
 def _pixels(readers: Iterable[Callable[[], bytes]], size: int, dark: bool) -> Pixels:
     """Return (images, size, size) from 0 to 1; with `dark`, dark strokes are ones."""
     from PIL import Image
@@ -148,4 +179,4 @@ def _pixels(readers: Iterable[Callable[[], bytes]], size: int, dark: bool) -> Pi
 
 _OPTIONS = ("ways", "shots", "queries", "size", "rotations", "labels", "layout")
 FAMILY = Family("omniglot", _make_omniglot, (*_OPTIONS, "held_out"))
-FOLDER = Family("images", _make_images, (*_OPTIONS, "strokes"), positional=("path",))
+FOLDER = Family("images", _make_images, (*_OPTIONS, "strokes", "held_out"), positional=("path",))

@@ -242,3 +242,30 @@ def test_options_that_do_not_fit_the_images(tmp_path):
     with pytest.raises(RuleError) as caught:
         task_from("mnist(classes=3)", data=tmp_path)
     assert _id(caught) == "too-few-classes"
+
+
+# --- Few-shot episodes ------------------------------------------------------------------------
+
+
+def test_few_shot_episodes_from_idx_files(tmp_path):
+    """Labels are classes, of all parts together; those named are held out."""
+    first, labels = _write(tmp_path, 100, side=12)
+    second, more = _write(tmp_path, 50, side=12, prefix="train-", seed=1)
+    task = task_from(f'images("{tmp_path}", ways=3, shots=2, queries=4, size=12, held_out=2+7+9)')
+    assert (len(task.train), len(task.held_out), task.input_shape, task.samples) == (7, 3, (1, 12, 12), 6)
+    label_of = {
+        (image / np.float32(255)).astype(np.float32).tobytes(): int(label)
+        for images, names in ((first, labels), (second, more))
+        for image, label in zip(images, names, strict=True)
+    }
+    for held_out, allowed in ((True, {2, 7, 9}), (False, {0, 1, 3, 4, 5, 6, 8})):
+        episode = task.episode(seed=1, steps=1, batch=6, tasks=5, held_out=held_out)
+        for t in range(5):
+            found = [label_of[image[0].numpy().tobytes()] for image in episode.query_x[t]]
+            assert set(found) <= allowed and len(set(found)) == 3
+            for label, target in zip(found, episode.query_y[t].argmax(-1).tolist(), strict=True):
+                beside = [label_of[i[0].numpy().tobytes()] for i in episode.support_x[0, t]]
+                assert beside[2 * target : 2 * target + 2] == [label, label]
+    with pytest.raises(RuleError) as caught:
+        task_from(f'images("{tmp_path}", ways=2, held_out=11)')
+    assert _id(caught) == "unknown-held-out" and "`11`" in _shown(caught)
