@@ -58,7 +58,9 @@ def train(
     begun = time.monotonic()
     try:
         with _progress(int(training["steps"] or 0)) as (show, every):
-            result = meta_train(compiled, chosen, outer, out=out, progress=show, log_every=every, **training)
+            result = meta_train(
+                compiled, chosen, outer, out=out, announce=_announce, progress=show, log_every=every, **training
+            )
     except KeyboardInterrupt:
         complain(f"interrupted; go on from the last checkpoint with\n  {_resuming(arguments)}")
         return _INTERRUPTED
@@ -93,6 +95,11 @@ def _tell(
         + "\n",
     )
     _conclude(result, {**result.paths, **({"curves": curves} if curves else {}), "record": record})
+
+
+def _announce(memory: str) -> None:
+    if rank() == 0:
+        complain(f"a meta-step keeps {memory}")
 
 
 def _resuming(arguments: Sequence[str]) -> str:

@@ -224,20 +224,6 @@ def factor_too_long(span: Span) -> Diagnostic:
     )
 
 
-def evolved_alone(span: Span, names: Sequence[str]) -> Diagnostic:
-    return Diagnostic(
-        "reaches-no-loss",
-        f"`evograd` finds nothing out about `{names[0]}`",
-        span,
-        "the loss of the support does not depend on it",
-        notes=(
-            "evograd perturbs the synapses and lets the support choose among them: what is learned must change the support's loss, as a weight, a "
-            "term or a change of the data does",
-        ),
-        help="learn entries of the outer step's own genome, or write `through one_step`",
-    )
-
-
 def checkpoint_misplaced(span: Span, method: str) -> Diagnostic:
     return Diagnostic(
         "checkpoint-misplaced",

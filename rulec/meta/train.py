@@ -18,6 +18,7 @@ from rulec.meta.checkpoint import Checkpoint, checkpoints_in, load_checkpoint, s
 from rulec.meta.conclusion import conclude
 from rulec.meta.evaluate import Setting, measure
 from rulec.meta.history import History
+from rulec.meta.hypergradients.choice import told_memory
 from rulec.meta.hypergradients.interface import Search
 from rulec.meta.interrupt import Interruption
 from rulec.meta.plan import Plan, plan
@@ -78,6 +79,7 @@ def meta_train(
     start: Genome | None = None,
     resume: bool = False,
     patience: int = 10,
+    announce: Callable[[str], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     log_every: int = 10,
     held_out_every: int = 0,
@@ -96,6 +98,8 @@ def meta_train(
 
     Where torchrun started this program, its processes share the tasks of each meta-step, or else the members and candidates. All of them
     return the same result, the first one writes the files, and what torchrun starts again resumes by itself.
+
+    `announce` gets a line on what a meta-step will keep in memory before the first one, `progress` where the run stands.
 
     Raises `RuleError` for everything that does not fit, and if no member is left (`all-members-diverged`).
     """
@@ -118,6 +122,8 @@ def meta_train(
     )
     made = _divided(made, team)
     resume = resume or (team.again and out is not None and bool(checkpoints_in(Path(out))))
+    if announce is not None:
+        announce(told_memory(made))
     folder = _folder(out, resume, tensorboard)
     begun = _begin(made, folder, resume)
     folder = folder if team.first else None

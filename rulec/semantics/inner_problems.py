@@ -11,7 +11,7 @@ from rulec.semantics.constants import evaluate, evaluate_number
 from rulec.semantics.declarations import check_genome, declare
 from rulec.semantics.expressions import check_expression
 from rulec.semantics.scope import Local, Place, Scope
-from rulec.source import Diagnostics
+from rulec.source import Diagnostic, Diagnostics
 from rulec.syntax import ast
 
 KEYS = {"permutation": (0, 0), "uniform": (2, 2), "normal": (2, 2), "one_of": (1, 99)}  # least and most numbers
@@ -147,6 +147,19 @@ def _operated(node: ast.Call, target: str, keys: tuple[t.Key, ...], scope: Scope
         scope.report(messages.bad_operation(node.span, node.name))
         return None
     return node.name, value
+
+
+def read_by_loss(outer: t.Outer) -> set[str]:
+    """Return the entries of an outer step's own genome that the loss of the support depends on, at given synapses."""
+    reading = [outer.weight, *(term.weight for term in outer.plus)]
+    names = {p.name for e in reading if e is not None for p in parts(e) if isinstance(p, (t.GenomeRef, t.NetCall))}
+    return names.union(*(change.entries for change in outer.changes if "support" in change.sides))
+
+
+def check_evograd(outer: t.Outer) -> list[Diagnostic]:
+    """Find what `evograd` is to learn and the loss of the support does not depend on."""
+    known = read_by_loss(outer)
+    return [messages.unread_by_loss(item.span, item.name) for item in outer.meta if item.name not in known]
 
 
 def parts(expression: t.Expr) -> Iterator[t.Expr]:

@@ -1317,6 +1317,20 @@ def reaches_no_loss(span: Span, name: str) -> Diagnostic:
     )
 
 
+def unread_by_loss(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "reaches-no-loss",
+        f"`evograd` finds nothing out about `{name}`",
+        span,
+        "the loss of the support does not depend on it",
+        notes=(
+            "evograd perturbs the synapses and lets the support choose among them: what is learned must change the support's loss, as a weight, a "
+            "term or a change of the data does",
+        ),
+        help="learn entries of the outer step's own genome, or write `through one_step`",
+    )
+
+
 def not_learned(span: Span, name: str, outer: str) -> Diagnostic:
     return Diagnostic(
         "not-learned",

@@ -11,6 +11,7 @@ from rulec.semantics.blocks import walk
 from rulec.semantics.constants import evaluate, evaluate_count, evaluate_number, option_value
 from rulec.semantics.inner_problems import (
     check_changes,
+    check_evograd,
     check_extra,
     check_keys,
     check_weight,
@@ -107,6 +108,8 @@ def check_outer(
         outer.span,
     )
     _check_own_genome(checked, found)
+    for problem in check_evograd(checked) if method.name == "evograd" else ():
+        found.add(problem)
     return checked if len(found.errors) == before else None
 
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from math import prod
+from typing import TYPE_CHECKING
 
 from rulec.meta.parameters import Parameters
 from rulec.runtime.compiled import CompiledRule
 from rulec.semantics.typed import Call, Outer
+
+if TYPE_CHECKING:
+    from rulec.meta.plan import Plan
 
 FEW = 10  # meta-parameters up to which forward mode may be the better one
 
@@ -42,6 +46,39 @@ def _method(
     if least > room and not parameters.initial and numbers <= FEW:
         return "forward", False, f"{told}; {numbers} meta-parameters are few enough to carry their derivatives along"
     return "unroll", True, f"{told}: updates are made again"
+
+
+def told_memory(made: Plan) -> str:
+    """Say about how much a meta-step keeps: updates for the way back, tangents, or copies of the networks."""
+    problem, through = made.problem, made.problem.outer.through
+    each, steps = step_bytes(problem.step, problem.batch), problem.inner_steps
+    states = state_bytes(problem.step)
+    tried = made.method.tried(made.free)
+    if through.name in ("unroll", "first_order"):
+        updates = int(2 * steps**0.5 + 1) if problem.outer.checkpoint else steps
+        kept, of = updates * each, f"{updates} updates"
+    elif through.name == "truncated":
+        updates = min(steps, int(through.arguments[0]))
+        kept, of = updates * each, f"{updates} updates"
+    elif through.name == "forward":
+        directions = min(32, sum(value[0].numel() for value in made.free.values()))
+        kept, of = (
+            (directions + 1) * states,
+            f"{directions} tangent{'s' if directions > 1 else ''} of the networks, however many updates",
+        )
+    elif tried > 1 or through.name == "cma":
+        kept, of = tried * states, f"{tried} copies of the networks" if tried > 1 else "the candidates' networks"
+    else:
+        kept, of = 5 * states + each, "one update and a few copies of the networks, however many updates"
+    if problem.memory is not None and kept > problem.memory:
+        return f"about {_size(problem.memory)}, as asked, instead of {_size(kept)}"
+    return f"about {_size(kept)} ({of})"
+
+
+def state_bytes(step: CompiledRule) -> int:
+    """Return the size of the states of all networks."""
+    sizes = (prod(max(size, 1) for size in slot.shape) for slot in step.lowered.state)
+    return sum(sizes) * prod(step.lead_shape) * step.dtype.itemsize
 
 
 def step_bytes(step: CompiledRule, batch: int) -> int:

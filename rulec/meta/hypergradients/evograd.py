@@ -36,7 +36,7 @@ from rulec.meta.problem import Inner, Problem
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
 from rulec.semantics import typed as t
-from rulec.semantics.inner_problems import parts
+from rulec.semantics.inner_problems import check_evograd
 from rulec.semantics.typed import Outer
 from rulec.source import RuleError
 
@@ -123,23 +123,15 @@ def _value(expression: t.Expr, genome: Genome, like: Tensor) -> Tensor | float:
     raise RuleError([messages.factor_too_long(expression.span)])
 
 
-def _read_by_loss(outer: Outer) -> set[str]:
-    """Return the entries that the loss of the support depends on."""
-    reading = [outer.weight, *(term.weight for term in outer.plus)]
-    names = {p.name for e in reading if e is not None for p in parts(e) if isinstance(p, (t.GenomeRef, t.NetCall))}
-    return names.union(*(change.entries for change in outer.changes))
-
-
 def read(outer: Outer, settings: Settings) -> Evograd:
     no_arguments(outer)
     given = settings_of(outer, {"candidates": 2, "sigma": 1e-3, "tau": 0.05}, positive=("sigma", "tau"))
     no_checkpoint(outer)
     check_differentiable(outer)
     query_alone(outer)
-    known = _read_by_loss(outer)
-    for item in outer.meta:
-        if item.name not in known:
-            raise RuleError([messages.evolved_alone(item.span, [item.name])])
+    problems = check_evograd(outer)
+    if problems:
+        raise RuleError(problems)
     return Evograd(
         optimizer_of(outer), settings.clip, settings.patience, int(given["candidates"]), given["sigma"], given["tau"]
     )
