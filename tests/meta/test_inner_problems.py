@@ -14,6 +14,7 @@ from rulec.meta.evaluate import evaluate
 from rulec.meta.genome_file import load_genome
 from rulec.meta.hypergradients import READERS, Settings
 from rulec.meta.hypergradients.descent import reverse_gradient
+from rulec.meta.hypergradients.evograd import inner_loss
 from rulec.meta.outer import fitted, on_inner_problem, stored_outer
 from rulec.meta.train import meta_train
 from rulec.oracle.interpreter import interpret
@@ -471,6 +472,34 @@ outer chosen
         error = estimates.std(0) / len(draws) ** 0.5
         assert ((estimates.mean(0) - wanted).abs() < 4 * error + 0.01 * wanted.abs()).all()
         assert error.max() < 0.2 * wanted.abs().max()  # so that it says something
+
+
+def test_what_evograd_compares_is_what_the_inner_rule_descends():
+    """The gradient of `inner_loss` by the weights is what gradient descent subtracts; decays belong to layers."""
+    own, outer = outer_of(
+        """
+outer decayed
+  genome
+    decay : positive per layer = 0.3
+  inner sgd(lr = 1) for 1 steps on support, plus 0.5 * decay * norm(w)^2, plus 0.2 * norm(w - init(w))^2
+  meta decay
+  minimize loss on query
+  through evograd
+  by adam(lr = 1)
+"""
+    )
+    made = planned(
+        own.compile("64-5-10", dtype="float64", population=2), task_from("digits"), outer, inner_steps=None, batch=7
+    )
+    problem, free = made.problem, {"decay": torch.tensor([[0.1, -0.5], [0.3, 0.2]]).double()}
+    inner = problem.begun(free, 0)
+    state = {n: v + 0.1 if n.startswith("w.") else v for n, v in inner.state.items()}
+    leaves = {n: v.clone().requires_grad_() for n, v in state.items() if n.startswith("w.")}
+    x, y = inner.batches.x[0], inner.batches.y[0]
+    total = inner_loss(problem.step, outer, inner.genome, {**state, **leaves}, x, y)
+    after, _ = problem.step(inner.genome, state, x, y)
+    for name, slope in zip(leaves, torch.autograd.grad(total.sum(), list(leaves.values())), strict=True):
+        torch.testing.assert_close(state[name] - after[name], slope)
 
 
 def test_evograd_wants_something_that_the_loss_depends_on():

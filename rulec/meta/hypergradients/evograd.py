@@ -16,6 +16,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from rulec.backend.liveness import restricted
 from rulec.ir.inner_problem import START, constant_states
 from rulec.meta import messages
 from rulec.meta.hypergradients.descent import GradientDescent, pulled
@@ -30,7 +31,7 @@ from rulec.meta.hypergradients.reading import (
 )
 from rulec.meta.objective import Scored, judged, scored
 from rulec.meta.optimizers import optimizer_of
-from rulec.meta.parameters import Free
+from rulec.meta.parameters import Free, connections_within
 from rulec.meta.part import Part
 from rulec.meta.problem import Inner, Problem
 from rulec.meta.seeds import derived_seed
@@ -68,12 +69,10 @@ class Evograd(GradientDescent):
         step, count = problem.step, self.candidates
         wide = problem.widened(count).step
         generator = torch.Generator().manual_seed(derived_seed("evograd", problem.seed, number))
-        still = constant_states(step.program)
-        candidates: dict[str, Tensor] = {}
-        for name, value in state.items():
-            if not value.is_floating_point() or name.split(".", 1)[0] in still:
-                continue
-            candidates[name] = value.detach() + self.sigma * _signs(count, value, problem.part, generator)
+        candidates = {
+            name: state[name].detach() + self.sigma * _signs(count, state[name], problem.part, generator)
+            for name in _perturbed(step)
+        }
         placed = {name: spread(value) for name, value in candidates.items()}
         others = {n: v.repeat_interleave(count, 0) if v.ndim else v for n, v in state.items() if n not in placed}
         genome = {name: value.repeat_interleave(count, 0) for name, value in inner.genome.items()}
@@ -83,6 +82,16 @@ class Evograd(GradientDescent):
             name: (value * shares.reshape(*shares.shape, *[1] * (value.ndim - shares.ndim))).sum(0)
             for name, value in candidates.items()
         }
+
+
+def _perturbed(step: CompiledRule) -> list[str]:
+    """Return the synapses that predictions read, of the connections that learn."""
+    read = restricted(step.lowered_prediction, ("prediction",)).state
+    still, within = constant_states(step.program), step.program.within
+    learning = step.network.weighted if within is None else connections_within(step.network, within)
+    places = {name for connection in learning for name in (connection.name, connection.target)}
+    stems = [(slot.name, slot.name.split(".")) for slot in read]
+    return [name for name, (stem, place, *_) in stems if stem not in {*still, "network"} and place in places]
 
 
 def _signs(count: int, like: Tensor, part: Part | None, generator: torch.Generator) -> Tensor:
@@ -97,28 +106,28 @@ def _signs(count: int, like: Tensor, part: Part | None, generator: torch.Generat
 def inner_loss(step: CompiledRule, outer: Outer, genome: Genome, state: State, x: Tensor, y: Tensor) -> Tensor:
     """Return what the inner problem minimises, for each network: the mean loss, weighted if it is, and its other terms."""
     total = step.loss_on(genome, state, x, y)
+    numbers = {name: k for k, c in enumerate(step.network.connections) for name in (c.name, c.target)}
     for term in outer.plus:
-        own = [value for name, value in state.items() if name.startswith("w.")]
-        begun = [state[f"{START}.{name[2:]}"] for name in state if name.startswith("w.")] if term.from_start else own
-        apart = [w - w0 if term.from_start else w for w, w0 in zip(own, begun, strict=True)]
-        lead = len(step.lead_shape)
-        norm = torch.stack([a.square().flatten(lead).sum(-1) for a in apart]).sum(0)
-        total = total + _value(term.weight, genome, norm) * norm
+        for name in [name[2:] for name in state if name.startswith("w.")]:
+            apart = state[f"w.{name}"] - (state[f"{START}.{name}"] if term.from_start else 0)
+            norm = apart.square().flatten(len(step.lead_shape)).sum(-1)
+            total = total + _value(term.weight, genome, norm, numbers[name.split(".")[0]]) * norm
     return total
 
 
-def _value(expression: t.Expr, genome: Genome, like: Tensor) -> Tensor | float:
-    """Evaluate the factor of a term for each member, to be multiplied with (members, ...)."""
+def _value(expression: t.Expr, genome: Genome, like: Tensor, connection: int) -> Tensor | float:
+    """Evaluate the factor of a term on one connection for each member, to be multiplied with (members, ...)."""
     match expression:
         case t.Constant(value=number):
             return number
         case t.GenomeRef(name=name):
-            return genome[name].reshape(-1, *[1] * (like.ndim - 1))
+            value = genome[name] if genome[name].ndim == 1 else genome[name][:, connection]
+            return value.reshape(-1, *[1] * (like.ndim - 1))
         case t.Apply(operator="mul" | "div" as operator, arguments=(left, right)):
-            a, b = _value(left, genome, like), _value(right, genome, like)
+            a, b = (_value(side, genome, like, connection) for side in (left, right))
             return a * b if operator == "mul" else a / b
         case t.Stop(argument=argument):
-            found = _value(argument, genome, like)
+            found = _value(argument, genome, like, connection)
             return found.detach() if isinstance(found, Tensor) else found
     raise RuleError([messages.factor_too_long(expression.span)])
 
