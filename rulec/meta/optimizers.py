@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rulec.meta import messages
 from rulec.meta.parameters import Free
-from rulec.semantics.messages import unknown_setting
+from rulec.semantics.outer_messages import unknown_setting
 from rulec.semantics.typed import Outer
 from rulec.source import RuleError
 

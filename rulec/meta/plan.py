@@ -22,7 +22,7 @@ from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome
 from rulec.runtime.domains import inside
-from rulec.semantics.messages import bad_horizon
+from rulec.semantics.outer_messages import bad_horizon
 from rulec.semantics.typed import OptionValue, Outer
 from rulec.source import RuleError
 from rulec.tasks.recast import recast

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
-from rulec.semantics import messages
+from rulec.semantics import outer_messages
 from rulec.semantics import typed as t
 from rulec.semantics.constants import evaluate, evaluate_number
 from rulec.semantics.declarations import check_genome, declare
@@ -56,7 +56,7 @@ def _key(node: ast.Key, scope: Scope) -> t.Key | None:
     value = node.value
     name = value.name if isinstance(value, (ast.Name, ast.Call)) else ""
     if name not in KEYS:
-        scope.report(messages.unknown_key(value.span, value.span.text, list(_EXAMPLES.values())))
+        scope.report(outer_messages.unknown_key(value.span, value.span.text, list(_EXAMPLES.values())))
         return None
     arguments = value.arguments if isinstance(value, ast.Call) else ()
     numbers = [evaluate_number(a, scope.options, scope.found) for a in arguments]
@@ -64,7 +64,7 @@ def _key(node: ast.Key, scope: Scope) -> t.Key | None:
         return None
     least, most = KEYS[name]
     if not least <= len(numbers) <= most:
-        scope.report(messages.key_numbers(value.span, name, _EXAMPLES[name]))
+        scope.report(outer_messages.key_numbers(value.span, name, _EXAMPLES[name]))
         return None
     return t.Key(node.name.name, name, tuple(float(n or 0) for n in numbers), node.span)
 
@@ -79,20 +79,20 @@ def check_changes(outer: ast.Outer, keys: tuple[t.Key, ...], scope: Scope) -> tu
     for key in keys:
         reached = {side for change in changes if key.name in change.keys for side in change.sides}
         if not reached and len(changes) == len(nodes):
-            scope.report(messages.unused_key(key.span, key.name))
+            scope.report(outer_messages.unused_key(key.span, key.name))
         elif len(reached) == 1:
             using = next(change for change in changes if key.name in change.keys)
-            scope.report(messages.one_sided_key(using.span, key.name, reached.pop()))
+            scope.report(outer_messages.one_sided_key(using.span, key.name, reached.pop()))
     return tuple(changes)
 
 
 def _change(node: ast.Tasks, keys: tuple[t.Key, ...], scope: Scope) -> t.Recast | None:
     target = node.change.name.name
     if target not in _AXES:
-        scope.report(messages.unknown_data(node.change.name.span, target))
+        scope.report(outer_messages.unknown_data(node.change.name.span, target))
         return None
     if node.data is not None and node.data.name not in ("support", "query"):
-        scope.report(messages.unknown_side(node.data.span, node.data.name))
+        scope.report(outer_messages.unknown_side(node.data.span, node.data.name))
         return None
     sides = ("support", "query") if node.data is None else (node.data.name,)
     checked = _changed(node.change.value, target, keys, scope)
@@ -106,10 +106,12 @@ def _change(node: ast.Tasks, keys: tuple[t.Key, ...], scope: Scope) -> t.Recast 
         target, operator, value, sides, frozenset(read & named), frozenset(read - named), noisy, node.span
     )
     if change.of_program and change.keys:
-        scope.report(messages.key_and_genome(node.change.value.span, sorted(change.keys)[0], sorted(change.entries)))
+        scope.report(
+            outer_messages.key_and_genome(node.change.value.span, sorted(change.keys)[0], sorted(change.entries))
+        )
         return None
     if change.of_program and target == "y" and "query" in sides:
-        scope.report(messages.learned_query(node.change.value.span, node.change.value.span.text))
+        scope.report(outer_messages.learned_query(node.change.value.span, node.change.value.span.text))
         return None
     return change
 
@@ -127,7 +129,7 @@ def _changed(node: ast.Expression, target: str, keys: tuple[t.Key, ...], scope: 
     permutation = {key.name for key in keys if key.kind == "permutation"}
     for part in parts(value):
         if isinstance(part, t.GenomeRef) and part.name in permutation:
-            scope.report(messages.permutation_as_number(part.span, part.name, target))
+            scope.report(outer_messages.permutation_as_number(part.span, part.name, target))
             return None
     return "set", value
 
@@ -136,7 +138,7 @@ def _operated(node: ast.Call, target: str, keys: tuple[t.Key, ...], scope: Scope
     own = {"rotate": "x", "permute": "y"}[node.name]
     first = node.arguments[0] if node.arguments else None
     if len(node.arguments) != 2 or target != own or not isinstance(first, ast.Name) or first.name != own:
-        scope.report(messages.bad_operation(node.span, node.name))
+        scope.report(outer_messages.bad_operation(node.span, node.name))
         return None
     value = check_expression(node.arguments[1], scope, Place("input", frozenset()))
     if value is None:
@@ -144,7 +146,7 @@ def _operated(node: ast.Call, target: str, keys: tuple[t.Key, ...], scope: Scope
     permutation = {key.name for key in keys if key.kind == "permutation"}
     reads = isinstance(value, t.GenomeRef) and value.name in permutation
     if value.axes or reads != (node.name == "permute"):
-        scope.report(messages.bad_operation(node.span, node.name))
+        scope.report(outer_messages.bad_operation(node.span, node.name))
         return None
     return node.name, value
 
@@ -159,7 +161,7 @@ def read_by_loss(outer: t.Outer) -> set[str]:
 def check_evograd(outer: t.Outer) -> list[Diagnostic]:
     """Find what `evograd` is to learn and the loss of the support does not depend on."""
     known = read_by_loss(outer)
-    return [messages.unread_by_loss(item.span, item.name) for item in outer.meta if item.name not in known]
+    return [outer_messages.unread_by_loss(item.span, item.name) for item in outer.meta if item.name not in known]
 
 
 def parts(expression: t.Expr) -> Iterator[t.Expr]:
@@ -184,7 +186,7 @@ def check_weight(node: ast.Expression, scope: Scope) -> t.Expr | None:
     if value is None:
         return None
     if not value.axes <= frozenset("n") or any(isinstance(part, t.Noise) for part in parts(value)):
-        scope.report(messages.weight_varies(node.span))
+        scope.report(outer_messages.weight_varies(node.span))
         return None
     return value
 
@@ -206,7 +208,7 @@ def check_extra(term: ast.Expression, scope: Scope) -> t.Extra | None:
                     operator="-", left=ast.Name(name="w"), right=ast.Call(name="stop", arguments=(start,))
                 ) if _is_start(start):
                     return _term(weight, True, True, term)
-    scope.report(messages.unknown_extra(term.span, term.span.text))
+    scope.report(outer_messages.unknown_extra(term.span, term.span.text))
     return None
 
 
@@ -229,7 +231,7 @@ def _factor(node: ast.Expression, scope: Scope) -> t.Expr | None:
         return None if number is None else t.Constant(t.NOTHING, node.span, float(number))
     value = check_expression(node, scope, Place("parameters", frozenset("p")))
     if value is not None and value.axes:
-        scope.report(messages.factor_varies(node.span))
+        scope.report(outer_messages.factor_varies(node.span))
         return None
     return value
 
@@ -251,10 +253,10 @@ def check_within(node: ast.Within | None, options: Mapping[str, t.OptionValue], 
         return None
     bounds = [evaluate(bound, options, found) for bound in (node.first, node.last or node.first)]
     if not all(isinstance(b, int) and b != 0 for b in bounds):
-        found.add(messages.bad_layers(node.span))
+        found.add(outer_messages.bad_layers(node.span))
         return None
     first, last = (int(b) for b in bounds if b is not None)
     if (first > 0) == (last > 0) and first > last:
-        found.add(messages.empty_layers(node.span, first, last))
+        found.add(outer_messages.empty_layers(node.span, first, last))
         return None
     return t.Within(first, last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from rulec.semantics import messages
+from rulec.semantics import messages, outer_messages
 from rulec.semantics import typed as t
 from rulec.semantics.blocks import walk
 from rulec.semantics.constants import evaluate, evaluate_count, evaluate_number, option_value
@@ -147,7 +147,7 @@ class _Clauses:
         given, keyword = self.all(kind), kind.__name__.lower()
         for clause in given[1:]:
             word = _word(clause, keyword)
-            self.found.add(messages.duplicate_clause(word, keyword, given[0].span.line))
+            self.found.add(outer_messages.duplicate_clause(word, keyword, given[0].span.line))
         return given[0] if given else None
 
 
@@ -155,7 +155,7 @@ def _check_complete(outer: ast.Outer, found: Diagnostics) -> None:
     given = {_KEYWORDS.get(type(clause), "") for clause in outer.clauses}
     missing = {keyword: example for keyword, example in _EXAMPLES.items() if keyword not in given}
     if missing:
-        found.add(messages.missing_clauses(outer.name.span, outer.name.name, missing))
+        found.add(outer_messages.missing_clauses(outer.name.span, outer.name.name, missing))
 
 
 def _word(node: ast.Node, keyword: str) -> Span:
@@ -171,7 +171,7 @@ def _invocation(node: ast.Invocation, options: Mapping[str, t.OptionValue], foun
     settings: dict[str, t.OptionValue] = {}
     for keyword in node.keywords:
         if keyword.name.name in settings:
-            found.add(messages.repeated_setting(keyword.name.span, keyword.name.name))
+            found.add(outer_messages.repeated_setting(keyword.name.span, keyword.name.name))
         settings[keyword.name.name] = value(keyword.value)
     return t.Call(_path(node), arguments, settings, node.span)
 
@@ -196,7 +196,7 @@ def _check_inner(
         found.add(messages.unknown_rule(word, name, ["rule", *rules], "to be the inner one"))
     _invocation(inner.rule, options, found)
     if inner.data is not None and inner.data.name != "support":
-        found.add(messages.wrong_data(inner.data.span, inner.data.name, "support"))
+        found.add(outer_messages.wrong_data(inner.data.span, inner.data.name, "support"))
     if inner.steps is None:
         return 1, None
     steps = evaluate_count(inner.steps, options, found, messages.bad_step_count) or 1
@@ -204,7 +204,7 @@ def _check_inner(
         return steps, None
     horizon = evaluate_count(inner.horizon, options, found, messages.bad_step_count)
     if horizon is not None and horizon % steps:
-        found.add(messages.bad_horizon(inner.horizon.span, steps, horizon))
+        found.add(outer_messages.bad_horizon(inner.horizon.span, steps, horizon))
     return steps, horizon
 
 
@@ -213,12 +213,12 @@ def _check_settings(
 ) -> None:
     """Check what an inner rule is given: genome entries are numbers, options what they are."""
     for argument in call.arguments:
-        found.add(messages.positional_setting(argument.span, rule.name.name))
+        found.add(outer_messages.positional_setting(argument.span, rule.name.name))
     entries = _entries(rule)
     known = [*entries, *(s.name.name for s in rule.sections if isinstance(s, ast.Option))]
     for keyword in call.keywords:
         if keyword.name.name not in known:
-            found.add(messages.unknown_setting(keyword.name.span, keyword.name.name, known))
+            found.add(outer_messages.unknown_setting(keyword.name.span, keyword.name.name, known))
         elif keyword.name.name in entries:
             evaluate_number(keyword.value, options, found)
 
@@ -245,13 +245,13 @@ def _check_meta(
         path = _path(part.item)
         unsure = rule is None and path.startswith(f"{name}.") and len(part.item.path) == 2
         if path not in known and not unsure and (path != "init" or not _names_states(part.item, rule)):
-            found.add(messages.unknown_meta(part.item.span, part.item.span.text, known, name))
+            found.add(outer_messages.unknown_meta(part.item.span, part.item.span.text, known, name))
         if part.within is not None and path != "init":
-            found.add(messages.layers_misplaced(part.within.span, path))
+            found.add(outer_messages.layers_misplaced(part.within.span, path))
         names = tuple(a.name for a in part.item.arguments if isinstance(a, ast.Name))
         per_layer = part.per_layer
         if per_layer is not None and (path == "init" or per_layer.condition is not None):
-            found.add(messages.per_layer_misplaced(per_layer.span, path))
+            found.add(outer_messages.per_layer_misplaced(per_layer.span, path))
         within = check_within(part.within, options, found)
         learned.append(t.Learned(path, names, within, per_layer is not None, part.span))
     return tuple(learned)
@@ -274,9 +274,9 @@ def _check_own_genome(outer: t.Outer, found: Diagnostics) -> None:
             read |= {p.name for p in parts(expression) if isinstance(p, (t.GenomeRef, t.NetCall))}
     for one in outer.own:
         if one.name not in read:
-            found.add(messages.reaches_no_loss(one.span, one.name))
+            found.add(outer_messages.reaches_no_loss(one.span, one.name))
         elif one.name not in learned and "genome" not in learned:
-            found.add(messages.not_learned(one.span, one.name, outer.name))
+            found.add(outer_messages.not_learned(one.span, one.name, outer.name))
 
 
 def _synapses(rule: ast.Rule) -> list[str]:
@@ -299,10 +299,10 @@ def _check_through(through: ast.Through, options: Mapping[str, t.OptionValue], f
     call = _invocation(through.method, options, found)
     if call.name not in HYPERGRADIENTS:
         word = through.method.path[0].span + through.method.path[-1].span
-        found.add(messages.unknown_hypergradient(word, call.name, HYPERGRADIENTS))
+        found.add(outer_messages.unknown_hypergradient(word, call.name, HYPERGRADIENTS))
     for modifier in through.modifiers:
         if modifier.name != "checkpoint":
-            found.add(messages.unknown_setting(modifier.span, modifier.name, ["checkpoint"]))
+            found.add(outer_messages.unknown_setting(modifier.span, modifier.name, ["checkpoint"]))
     return call
 
 
@@ -326,18 +326,18 @@ def _objective(
             rule = rules.get(_path(inner.rule)) if inner else None
             names = [*own, *(_entries(rule) if rule else ()), "init(w)"]
             if of.span.text not in names:
-                found.add(messages.unknown_norm(of.span, of.span.text, names))
+                found.add(outer_messages.unknown_norm(of.span, of.span.text, names))
                 return None
             return t.Objective(signed, "norm", of.span.text, node.span)
     on = "query" if node.data is None else node.data.name
     if on not in ("query", "support"):
         assert node.data is not None
-        found.add(messages.wrong_data(node.data.span, on, "query"))
+        found.add(outer_messages.wrong_data(node.data.span, on, "query"))
     name = value.name if isinstance(value, ast.Name) else value.span.text
     if name == "accuracy" and turned:
         return t.Objective(weight, "error", on, node.span)
     if name not in OBJECTIVES:
-        found.add(messages.unknown_objective(value.span, name, node.direction, [*OBJECTIVES, "accuracy"]))
+        found.add(outer_messages.unknown_objective(value.span, name, node.direction, [*OBJECTIVES, "accuracy"]))
         return None
     return t.Objective(signed, name, on, node.span)
 
@@ -347,10 +347,10 @@ def _settings(by: ast.By, options: Mapping[str, t.OptionValue], found: Diagnosti
     for keyword in by.settings:
         name = keyword.name.name
         if name not in SETTINGS:
-            found.add(messages.unknown_setting(keyword.name.span, name, SETTINGS))
+            found.add(outer_messages.unknown_setting(keyword.name.span, name, SETTINGS))
             continue
         if name in settings:
-            found.add(messages.repeated_setting(keyword.name.span, name))
+            found.add(outer_messages.repeated_setting(keyword.name.span, name))
         value = evaluate_number(keyword.value, options, found)
         if value is not None:
             settings[name] = value

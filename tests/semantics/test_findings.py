@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rulec.semantics import messages
+from rulec.semantics import messages, outer_messages
 from rulec.semantics.check import check_source, load_library
 from rulec.semantics.rules import check_rule
 from rulec.source import Diagnostics, Source
@@ -19,7 +19,9 @@ BAD = {
     for folder in ("bad", "ir/bad")
     for path in (TESTS / folder).glob("*.expected")
 }
-IDS = sorted(set(re.findall(r'Diagnostic\(\s*"([a-z-]+)"', inspect.getsource(messages))))
+IDS = sorted(
+    set(re.findall(r'Diagnostic\(\s*"([a-z-]+)"', inspect.getsource(messages) + inspect.getsource(outer_messages)))
+)
 
 WITHOUT_A_PLACE = {"unknown-option"}  # about what a command line gives, not about a file: see test_options
 

@@ -23,7 +23,7 @@ from rulec.meta.parameters import Free
 from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
 from rulec.meta.sharing import scores
-from rulec.semantics.messages import unknown_setting
+from rulec.semantics.outer_messages import unknown_setting
 from rulec.semantics.typed import Outer
 from rulec.source import RuleError
 

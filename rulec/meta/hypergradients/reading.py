@@ -6,7 +6,7 @@ import math
 from collections.abc import Container, Mapping
 
 from rulec.meta import messages
-from rulec.semantics.messages import unknown_setting
+from rulec.semantics.outer_messages import unknown_setting
 from rulec.semantics.typed import Outer
 from rulec.source import RuleError
 
