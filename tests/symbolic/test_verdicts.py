@@ -151,6 +151,15 @@ def test_an_undecided_law_is_a_warning_that_counts_its_trials():
     assert "trials" in found.notes[0]
 
 
+def test_numbers_that_are_not_finite_are_no_trials(recwarn):
+    """What overflows neither holds nor fails, and NumPy's own warnings are no part of an answer."""
+    always, _ = verdict("exp(exp(exp(9 + w[i,j]^2))) == 1", seconds=5)
+    assert (always.kind, always.trials) == ("undecided", 0)
+    some, _ = verdict("log(w[i,j]) - log(w[i,j]) * sigmoid(w[i,j]) == log(w[i,j]) / (1 + exp(w[i,j]))", seconds=5)
+    assert some.kind != "refuted" and some.trials <= 16
+    assert not recwarn.list
+
+
 def test_a_damaged_cache_is_proved_anew():
     law = "update(w) == lr * mean[n](x[i] * x[j])"
     (before,) = diagnostics(law)
