@@ -194,12 +194,16 @@ def test_malformed_matches(text):
 
 
 def test_unknown_names_and_other_kinds():
-    backprop, sgd = (build(load(name).typed()) for name in ("backprop", "sgd"))
+    backprop, sgd, blur = (build(load(name).typed()) for name in ("backprop", "sgd", "blur_backprop"))
     for first, second, matches, at, id in (
         (backprop, backprop, "q=w", {}, "unknown-match"),
         (backprop, backprop, "w=q", {}, "unknown-match"),
         (backprop, backprop, "", {"q": 0.0}, "unknown-match"),
         (backprop, sgd, "", {}, "not-comparable"),
+        (blur, backprop, "a[2]=x", {}, "unknown-component"),
+        (blur, backprop, "a[0,0]=x", {}, "unknown-component"),
+        (blur, backprop, "a[0]=x[1]", {}, "unknown-component"),
+        (blur, backprop, "pre[0,5]=lr", {}, "unknown-component"),
     ):
         with pytest.raises(RuleError) as caught:
             prove_equal(first, second, parse_matches(matches), at=at)
