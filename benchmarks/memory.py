@@ -54,22 +54,24 @@ def meta_step(kind: str, steps: int, quick: bool) -> Run:
     task = FewShot("noise", images, images, ways=5, shots=1, queries=15)
     rule = rulec.parse(rulec.load("sgd").text + FEW_SHOT.format(through=THROUGH[kind]))
     compiled = rule.compile(few_shot_net(quick), loss=task.loss, input_shape=task.input_shape, outputs=task.outputs)
-    made = plan(compiled, task, rule.outer("few_shot", {"updates": steps}), None, None, **_GIVEN)
+    made = plan(
+        compiled,
+        task,
+        rule.outer("few_shot", {"updates": steps}),
+        None,
+        None,
+        steps=None,
+        seed=0,
+        batch=None,
+        query=None,
+        inner_steps=None,
+        lr=None,
+        clip=None,
+        memory=None,
+        patience=1,
+    )
     search = made.method.begin(made.problem, made.free)
     return lambda: answer(made.method.step(made.problem, search, 0)[0].free)
-
-
-_GIVEN = {
-    "steps": None,
-    "seed": 0,
-    "batch": None,
-    "query": None,
-    "inner_steps": None,
-    "lr": None,
-    "clip": None,
-    "memory": None,
-    "patience": 1,
-}
 
 
 def sections(effort: Effort) -> list[Section]:
