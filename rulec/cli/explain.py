@@ -107,7 +107,10 @@ def _unknown(what: str) -> Diagnostic:
     return Diagnostic(
         "unknown-diagnostic",
         f"no finding has the id `{what}`",
-        notes=("the id of a finding stands in brackets: error[ID] or warning[ID]",),
+        notes=(
+            "the id of a finding stands in brackets: error[ID] or warning[ID]",
+            *((f"and there is no genome or folder of a run at `{what}`",) if "/" in what or "." in what else ()),
+        ),
         help=f"did you mean `{close}`?" if close else "`rulec explain` lists the findings that have an explanation",
     )
 

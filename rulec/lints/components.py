@@ -105,6 +105,10 @@ class Components:
 
     # --- What is known ---
 
+    def number(self, node: Node) -> float | None:
+        """Return the number that a component of an op is in every step, where there is one."""
+        return self._known.get(node.key)
+
     def _fold(self) -> None:
         """Work out the components that are known numbers, in one pass: what a later block sets, an earlier one does not know."""
         for block, ops in enumerate(self.flow.ops):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rulec.ir.graph import Op
 from rulec.lints.lint import Lint, Variant
 from rulec.lints.paths import Key, Paths, cut_name
-from rulec.lints.wording import lines, name_span, quoted
+from rulec.lints.wording import lines, listing, name_span, quoted
 from rulec.semantics import typed as t
 from rulec.source import Diagnostic
 
@@ -20,12 +20,19 @@ def cut_entries(variants: Sequence[Variant]) -> Iterator[Diagnostic]:
     declared: dict[str, t.GenomeEntry | t.Net] = {}
     for variant in variants:
         declared = entries_of(variant) | declared
-    for name, one in declared.items():
+    found: dict[
+        int, dict[str, Sequence[Op]]
+    ] = {}  # by the first cut: where several entries meet one, it is one finding
+    for name in declared:
         if any(_learnable(variant, name) for variant in variants):
             continue
         acting = next((v for v in variants if any(cell[0] == name for cell in v.components.live)), None)
         if acting is not None:
-            yield _cut(name, one, acting)
+            cuts = acting.paths.cuts(acting.paths.exact, acting.paths.depending_on(acting.paths.named(name)))
+            span = cuts[0].span or name_span(declared[name])
+            found.setdefault(span.start, {})[name] = cuts
+    for cut in found.values():
+        yield _cut(cut, declared)
 
 
 def entries_of(variant: Variant) -> dict[str, t.GenomeEntry | t.Net]:
@@ -38,24 +45,26 @@ def _learnable(variant: Variant, name: str) -> bool:
     return any(key in variant.paths.exact for key in variant.paths.named(name))
 
 
-def _cut(name: str, one: t.GenomeEntry | t.Net, variant: Variant) -> Diagnostic:
-    paths = variant.paths
-    cuts = paths.cuts(paths.exact, paths.depending_on(paths.named(name)))
+def _cut(found: Mapping[str, Sequence[Op]], declared: Mapping[str, t.GenomeEntry | t.Net]) -> Diagnostic:
+    """Tell of the entries that are cut at one place first, each with all its cuts."""
+    names = listing([f"`{name}`" for name in found])
+    first, cuts = next(iter(found.items()))
+    one = len(found) == 1
     return Diagnostic(
         "gradient-cut",
-        f"no gradient reaches `{name}`: it can be learned by evolution only",
-        cuts[0].span or name_span(one),
+        f"no gradient reaches {names}: {'it' if one else 'they'} can be learned by evolution only",
+        cuts[0].span or name_span(declared[first]),
         f"{cut_name(cuts[0])} lets no derivative pass",
-        notes=_more(name, cuts),
-        help=f"let `{name}` act by way of something that has a derivative, or learn it `through cma`",
+        notes=tuple(_more(name, cuts) for name, cuts in found.items()),
+        help=f"let {names} act by way of something that has a derivative, or learn {'it' if one else 'them'} `through cma`",
         severity="warning",
     )
 
 
-def _more(name: str, cuts: Sequence[Op]) -> tuple[str, ...]:
+def _more(name: str, cuts: Sequence[Op]) -> str:
     places = dict.fromkeys(op.span.line for op in cuts if op.span)
     others = f", or through cuts on {lines(list(places)[1:])}" if len(places) > 1 else ""
-    return (f"all that `{name}` acts on passes here{others}",)
+    return f"all that `{name}` acts on passes here{others}"
 
 
 # --- Outer steps -----------------------------------------------------------------------------

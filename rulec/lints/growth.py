@@ -146,8 +146,10 @@ def unbounded_growth(variants: Sequence[Variant]) -> Iterator[Diagnostic]:
                 found = [_growing(other, name) for other in variants if _has(other, name)]
                 if found[0] is not None and None not in found:
                     growing.setdefault(found[0].entries[0]["name"], []).append((name, found[0]))
-    for states in growing.values():
-        yield _finding([name for name, _ in states], states[0][1])
+    entries = {entry.name: entry for variant in variants for entry in variant.program.genome}
+    for name, states in growing.items():
+        span = genome_range(entries[name])
+        yield _finding([state for state, _ in states], states[0][1], span.low >= 0 and span.high <= 1)
 
 
 def _assignments(variant: Variant) -> list[Site]:
@@ -168,9 +170,15 @@ def _growing(variant: Variant, name: str) -> Factor | None:
     return None
 
 
-def _finding(states: list[str], factor: Factor) -> Diagnostic:
+def _finding(states: list[str], factor: Factor, is_share: bool) -> Diagnostic:
+    """Tell of states that one entry lets grow; `is_share`: the entry itself lies from 0 to 1 already, what is made of it does not."""
     cause = factor.entries[0]
     entry, listed = cause["name"], listing([f"`{name}`" for name in states])
+    bound = (
+        f"keep what is made of `{entry}` at one or below"
+        if is_share
+        else f"declare `{entry} : unit`, with a value below 1"
+    )
     limit = "" if factor.range.high == float("inf") else f": it may be {factor.range.high:g}"
     return Diagnostic(
         "unbounded-growth",
@@ -178,7 +186,7 @@ def _finding(states: list[str], factor: Factor) -> Diagnostic:
         cause.span,
         f"the domain of `{entry}` lets the factor exceed one{limit}",
         notes=("a factor of 1.1 makes 13,781 times as much in 100 steps",),
-        help=f"declare `{entry} : unit`, with a value below 1; or add decay, saturation or a norm",
+        help=f"{bound}; or add decay, saturation or a norm",
         severity="warning",
     )
 

@@ -12,8 +12,8 @@ def unknown_choice(what: str, given: object, known: Sequence[str]) -> Diagnostic
     return Diagnostic(
         "unknown-choice",
         f"there is no {what} `{given}`",
-        notes=(f"known: {', '.join(known)}",),
-        help=f"use one of these as {what}",
+        notes=(f"known: {', '.join(known) or 'none'}",),
+        help=f"use one of these as {what}" if known else "leave it out",
     )
 
 

@@ -114,13 +114,11 @@ class _Pair:
     at: dict[str, float]
 
     def check(self) -> None:
-        """Raise `RuleError` for names that are not there."""
-        sides = [{e.name for e in p.genome} | {s.name for s in p.states} | {"w"} for p in (self.first, self.second)]
+        """Raise `RuleError` for names and components that are not there."""
         for match in self.matches:
-            if match.left not in sides[0]:
-                raise messages.unknown_match(match.left, self.first.name, sides[0])
-            if isinstance(match.right, str) and match.right not in sides[1]:
-                raise messages.unknown_match(match.right, self.second.name, sides[1])
+            _check_side(match.left, match.left_components, self.first)
+            if isinstance(match.right, str):
+                _check_side(match.right, match.right_components, self.second)
         entries = {e.name for p in (self.first, self.second) for e in p.genome}
         for name in self.at:
             if name not in entries:
@@ -180,6 +178,21 @@ class _Pair:
         if match is None:
             return value
         return match.sign * np.asarray(value[match.right_components], object)
+
+
+def _check_side(name: str, components: tuple[int, ...], program: Program) -> None:
+    """Raise `RuleError` unless the rule has what one side of a match names."""
+    shapes: dict[str, tuple[int | str, ...]] = {"w": ()} if program.acts_on_parameters else {}
+    shapes |= {entry.name: entry.shape for entry in program.genome}
+    shapes |= {state.name: state.shape for state in program.states}
+    if name not in shapes:
+        raise messages.unknown_match(name, program.name, shapes)
+    shape = shapes[name]
+    fits = len(components) <= len(shape) and all(
+        not isinstance(size, int) or number < size for number, size in zip(components, shape, strict=False)
+    )
+    if not fits:
+        raise messages.unknown_component(name, components, program.name, shape)
 
 
 def _put(value: Numbers, match: Match, source: Numbers, trailing: int) -> Numbers:

@@ -31,6 +31,21 @@ def unknown_match(name: str, rule: str, known: Iterable[str]) -> RuleError:
     )
 
 
+def unknown_component(name: str, components: Sequence[int], rule: str, shape: Sequence[object]) -> RuleError:
+    given = f"{name}[{','.join(map(str, components))}]"
+    sizes = " x ".join(map(str, shape))
+    return fail(
+        "unknown-component",
+        f"`{name}` of {rule} has no component `{given}`",
+        notes=(
+            f"it has {sizes} components, counted from 0"
+            if shape
+            else f"it is declared without indices: `{name}` is all of it",
+        ),
+        help=f"match `{name}`, or one of its components" if shape else f"match `{name}`",
+    )
+
+
 def not_comparable(first: str, second: str) -> RuleError:
     return fail(
         "not-comparable",

@@ -40,7 +40,7 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`work` says line by line what was shown; `reason`: why it is undecided; `trials`: how often it held in floats."""
+    """`work` says line by line what was shown; `reason`: why it is undecided; `trials`: how often it held in floats that were finite."""
 
     kind: Kind
     work: tuple[str, ...] = ()
@@ -66,13 +66,14 @@ def decide(proofs: Iterable[Callable[[], str]], trials: Iterable[Callable[[], Tr
     """
     count, worst = 0, 0.0
     for attempt in trials:
-        trial = attempt()
-        for claim in trial.claims:
-            apart = _violation(claim)
+        with np.errstate(all="ignore"):  # what overflows is not finite, and says nothing
+            trial = attempt()
+        known = [(claim, apart) for claim in trial.claims if (apart := _violation(claim)) is not None]
+        for claim, apart in known:
             if apart > TOLERANCE:
                 return Verdict("refuted", counterexample=Counterexample(claim, trial.setting, trial.inputs))
             worst = max(worst, apart)
-        count += bool(trial.claims)
+        count += bool(known)
     work: list[str] = []
     try:
         with time_limit(seconds):
@@ -109,11 +110,11 @@ def _holds(exact: Exact, claim: Claim) -> bool:
     return any(form.is_nonnegative for form in forms)
 
 
-def _violation(claim: Claim) -> float:
-    """Return by how much a claim between floats fails, relative to the size of its sides; 0 where it is undefined."""
+def _violation(claim: Claim) -> float | None:
+    """Return by how much a claim between floats fails, relative to the size of its sides; `None` where a side is not finite."""
     left, right = float(claim.left), float(claim.right)
     if not (np.isfinite(left) and np.isfinite(right)):
-        return 0.0
+        return None
     size = max(abs(left), abs(right), 1.0)
     if claim.relation == "==":
         return abs(left - right) / size

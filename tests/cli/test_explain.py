@@ -69,6 +69,10 @@ def test_nothing_near_gets_no_guess(rulec):
     assert answer.code == 1 and "did you mean" not in answer.err and "lists the findings" in answer.err
 
 
+def test_what_looks_like_a_path_is_told_to_be_none(rulec):
+    assert "no genome or folder of a run at `runs/none`" in rulec("explain", "runs/none").err
+
+
 def test_its_own_id_can_be_explained(rulec):
     assert "no finding has the id `...`" in rulec("explain", "unknown-diagnostic").out
 

@@ -12,10 +12,12 @@ from rulec.cli.formula import explain_genome
 from rulec.ir.check import check_file
 from rulec.ir.passes.unread import drop_unread
 from rulec.ir.printer import render_program
-from rulec.meta.formula import Setting, formula, learned_rule
+from rulec.lints.library import build_variants, lint_library
+from rulec.meta.formula import Setting, _checked, formula, learned_rule
 from rulec.meta.genome_file import save_genome
 from rulec.meta.pruning import Criterion, Judge, Number, numbers, prune
-from rulec.source import RuleError
+from rulec.semantics.check import load_library
+from rulec.source import Diagnostics, RuleError, Source
 from rulec.tasks.registry import task_from
 from tests.meta.conftest import MANY
 from tests.shipped import load
@@ -151,6 +153,19 @@ def test_nets_and_entries_per_layer_stay_in_the_genome():
     assert "eta : positive per layer" in found.text
 
 
+def test_other_noise_is_no_way_past_the_check(parts):
+    """Where a site of noise is gone, all noise is one number, and the rest of the text still has to be right."""
+    text = TEXT.replace("act(sum[k](z[j,k]))", "act(sum[k](z[j,k]) + useless * noise + 0.1 * noise)")
+    rule = rulec.parse(text)
+    compiled = rule.compile("4-3-2:tanh", loss="mse")
+    genome = compiled.init_genome() | {"useless": torch.tensor(0.0)}
+    learned = learned_rule(rule, genome)
+    assert learned.count("noise") == 1
+    assert _checked(learned, compiled, genome, None) == ()
+    with pytest.raises(AssertionError, match="something else"):
+        _checked(learned.replace("- 0.497", "+ 0.497"), compiled, genome, None)
+
+
 # --- What nothing reads ----------------------------------------------------------------------
 
 
@@ -162,12 +177,28 @@ def test_states_that_no_prediction_depends_on_are_removed(parts):
 def test_components_that_no_prediction_depends_on_are_not_set(parts):
     rule, _, genome, _ = parts
     text = learned_rule(rule, genome | {"mix": torch.tensor([0.0, 1.0])})
-    assert "z[j,1]" in text and "z[j,0] = 0" in text  # read by the derivative of the activation
+    assert "z[j,1]" in text and "z[j,0]" not in text  # what reads it, the derivative of the activation, reads zero
     blur = load("blur")
     genome = blur.compile("4-2").init_genome()
     genome |= {"forward_mix": torch.tensor([[1.0, 0.0], [0.0, 0.0]]), "backward_mix": torch.zeros(2, 2)}
     text = learned_rule(blur, genome)
     assert "v[" not in text and "w[i,j,0]" in text and "w[i,j,1]" not in text
+
+
+def test_what_nothing_has_set_yet_is_not_written():
+    """`a` begins at zero in each step, so what it was before its layer's first value is no term."""
+    blur = load("blur")
+    genome = blur.compile("4-2").init_genome()
+    text = learned_rule(blur, genome)
+    forward = text.split("forward i -> j")[1].split("output j")[0]
+    assert "a[i,0]" in forward and "a[j," not in forward.replace("a[j,0] =", "").replace("a[j,1] =", "")
+    found = lint_library(*_library(text))
+    assert "read-before-set" not in {d.id for d in found}
+
+
+def _library(text: str):
+    library = load_library(Source("learned.rule", text), Diagnostics())
+    return library, build_variants(library, Diagnostics())
 
 
 def test_a_rule_that_learns_nothing_keeps_what_it_has():

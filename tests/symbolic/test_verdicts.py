@@ -151,6 +151,15 @@ def test_an_undecided_law_is_a_warning_that_counts_its_trials():
     assert "trials" in found.notes[0]
 
 
+def test_numbers_that_are_not_finite_are_no_trials(recwarn):
+    """What overflows neither holds nor fails, and NumPy's own warnings are no part of an answer."""
+    always, _ = verdict("exp(exp(exp(9 + w[i,j]^2))) == 1", seconds=5)
+    assert (always.kind, always.trials) == ("undecided", 0)
+    some, _ = verdict("log(w[i,j]) - log(w[i,j]) * sigmoid(w[i,j]) == log(w[i,j]) / (1 + exp(w[i,j]))", seconds=5)
+    assert some.kind != "refuted" and some.trials <= 16
+    assert not recwarn.list
+
+
 def test_a_damaged_cache_is_proved_anew():
     law = "update(w) == lr * mean[n](x[i] * x[j])"
     (before,) = diagnostics(law)
@@ -185,12 +194,16 @@ def test_malformed_matches(text):
 
 
 def test_unknown_names_and_other_kinds():
-    backprop, sgd = (build(load(name).typed()) for name in ("backprop", "sgd"))
+    backprop, sgd, blur = (build(load(name).typed()) for name in ("backprop", "sgd", "blur_backprop"))
     for first, second, matches, at, id in (
         (backprop, backprop, "q=w", {}, "unknown-match"),
         (backprop, backprop, "w=q", {}, "unknown-match"),
         (backprop, backprop, "", {"q": 0.0}, "unknown-match"),
         (backprop, sgd, "", {}, "not-comparable"),
+        (blur, backprop, "a[2]=x", {}, "unknown-component"),
+        (blur, backprop, "a[0,0]=x", {}, "unknown-component"),
+        (blur, backprop, "a[0]=x[1]", {}, "unknown-component"),
+        (blur, backprop, "pre[0,5]=lr", {}, "unknown-component"),
     ):
         with pytest.raises(RuleError) as caught:
             prove_equal(first, second, parse_matches(matches), at=at)
