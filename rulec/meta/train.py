@@ -122,10 +122,10 @@ def meta_train(
     )
     made = _divided(made, team)
     resume = resume or (team.again and out is not None and bool(checkpoints_in(Path(out))))
-    if announce is not None:
-        announce(told_memory(made))
     folder = _folder(out, resume, tensorboard)
     begun = _begin(made, folder, resume)
+    if announce is not None:
+        announce(told_memory(made))
     folder = folder if team.first else None
     with ExitStack() as stack:
         events = stack.enter_context(event_writer(folder)) if tensorboard and folder is not None else None

@@ -47,7 +47,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
 
 
 def test_a_run_tells_its_progress_on_standard_error(finished):
-    lines = finished[1].stderr.splitlines()
+    memory, *lines = finished[1].stderr.splitlines()
+    assert re.fullmatch(r"a meta-step keeps about [\d.]+ MiB \(2 updates\)", memory)
     assert len(lines) == 6
     assert all(
         re.fullmatch(r"step \d/6  loss [\d.]+  accuracy [\d.]+ \(best of 2\)  \d+ s left", line) for line in lines
