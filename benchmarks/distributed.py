@@ -47,6 +47,14 @@ def _maml(quick: bool) -> Plan:
     return _planned(compiled, "sinusoid", outer)
 
 
+def _images(quick: bool) -> Plan:
+    outer = rulec.load("sgd").outer("maml")
+    outer = replace(outer, settings={**outer.settings, "tasks": 2 if quick else 16})
+    layer = "conv(4)-batchnorm" if quick else "conv(32)-batchnorm"
+    compiled = rulec.load("sgd").compile(f"1x8x8-{layer}-{layer}-10")
+    return _planned(compiled, "digits(layout=image)", outer, batch=4 if quick else 20)
+
+
 def _blur(quick: bool) -> Plan:
     net = "64-8-10" if quick else "64-32-10"
     compiled = rulec.load("blur").compile(net, population=2 if quick else 8, options={"recipe": "normalised"})
@@ -55,6 +63,11 @@ def _blur(quick: bool) -> Plan:
 
 WORK = {
     "maml": Work("MAML on curves", ("1-40-40-1, 64 tasks, 10 points, 5 updates", "1-8-1, 4 tasks"), _maml),
+    "images": Work(
+        "MAML on images",
+        ("two convolutions of 32 filters on 8 x 8, 16 tasks, 20 images, 5 updates", "4 filters, 2 tasks"),
+        _images,
+    ),
     "blur": Work("BLUR on digits", ("64-32-10, population 8, batch 128, 10 updates", "64-8-10, population 2"), _blur),
 }
 
