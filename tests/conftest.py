@@ -36,10 +36,11 @@ def _same_numbers_every_time() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _without_waiting_for_a_compiler() -> Iterator[None]:
-    """Let `auto` do without generated kernels, which have tests of their own: compiling one takes seconds."""
+def _without_waiting_for_a_compiler(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let `auto` do without generated kernels, which have tests of their own: compiling one takes seconds. Experiments take minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RULEC_CXX", "none")
+        if request.config.getoption("markexpr") != "experiment":
+            patch.setenv("RULEC_CXX", "none")
         yield
 
 

@@ -21,7 +21,7 @@ from .test_published import OMNIGLOT
 pytestmark = pytest.mark.experiment
 
 TASK = "omniglot(ways=20, shots=1, labels=fixed)"
-STEPS = 4000
+STEPS = 2000
 OUTER = """
 outer augmented
   inner sgd(lr = 0.1) for 1 steps on support
