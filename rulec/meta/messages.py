@@ -54,11 +54,16 @@ def wrong_setting(span: Span, name: str, value: object, wanted: str) -> Diagnost
 def horizon_differs(span: Span, horizon: int, steps: int) -> Diagnostic:
     return Diagnostic(
         "horizon-differs",
-        f"a trajectory of {horizon} updates is no whole number of segments of {steps}",
+        f"inner loops of {horizon} updates are no whole number of meta-steps of {steps} updates",
         span,
-        f"`horizon` is {horizon}",
-        help=f"make `horizon` a multiple of the {steps} updates of `inner`",
+        f"begins anew after {horizon} updates",
+        help=f"give `inner_steps` (--inner-steps) that divide {horizon}: {_divisors(horizon)}",
     )
+
+
+def _divisors(number: int) -> str:
+    found = [k for k in range(1, number + 1) if number % k == 0]
+    return ", ".join(map(str, found if len(found) < 8 else [*found[:6], "...", number]))
 
 
 def needs_count(span: Span, method: str) -> Diagnostic:

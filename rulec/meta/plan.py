@@ -22,7 +22,6 @@ from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome
 from rulec.runtime.domains import inside
-from rulec.semantics.outer_messages import bad_horizon
 from rulec.semantics.typed import OptionValue, Outer
 from rulec.source import RuleError
 from rulec.tasks.recast import recast
@@ -132,7 +131,7 @@ def _horizon(outer: Outer, updates: int) -> int:
     if outer.horizon is None:
         return updates
     if updates == 0 or outer.horizon % updates:
-        raise RuleError([bad_horizon(outer.inner.span, updates, outer.horizon)])
+        raise RuleError([messages.horizon_differs(outer.inner.span, outer.horizon, updates)])
     return outer.horizon
 
 

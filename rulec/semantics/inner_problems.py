@@ -10,12 +10,35 @@ from rulec.semantics import typed as t
 from rulec.semantics.constants import evaluate, evaluate_number
 from rulec.semantics.declarations import check_genome, declare
 from rulec.semantics.expressions import check_expression
+from rulec.semantics.operators import POINTWISE
 from rulec.semantics.scope import Local, Place, Scope
 from rulec.source import Diagnostic, Diagnostics
 from rulec.syntax import ast
 
 KEYS = {"permutation": (0, 0), "uniform": (2, 2), "normal": (2, 2), "one_of": (1, 99)}  # least and most numbers
 OPERATORS = ("rotate", "permute")
+# What changes of the data may compute with where nothing is learned: they are made before the compiled step sees the data.
+DATA_FUNCTIONS = frozenset(
+    (
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "pow",
+        "neg",
+        "min",
+        "max",
+        "where",
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "relu",
+        "sqrt",
+        "abs",
+        "sign",
+    )
+) | {"sin", "cos", "square", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
 _EXAMPLES = {
     "permutation": "permutation",
     "uniform": "uniform(-1, 1)",
@@ -110,10 +133,27 @@ def _change(node: ast.Tasks, keys: tuple[t.Key, ...], scope: Scope) -> t.Recast 
             outer_messages.key_and_genome(node.change.value.span, sorted(change.keys)[0], sorted(change.entries))
         )
         return None
+    foreign = None if change.of_program else _foreign(value)
+    if foreign is not None:
+        scope.report(
+            outer_messages.not_on_data(
+                foreign.span, foreign.span.text, [name for name in sorted(DATA_FUNCTIONS) if name in POINTWISE]
+            )
+        )
+        return None
     if change.of_program and target == "y" and "query" in sides:
         scope.report(outer_messages.learned_query(node.change.value.span, node.change.value.span.text))
         return None
     return change
+
+
+def _foreign(value: t.Expr) -> t.Expr | None:
+    """Return a part of a change that cannot be computed on the data alone."""
+    plain = (t.Constant, t.LocalRef, t.GenomeRef, t.Stop)
+    for part in parts(value):
+        if not isinstance(part, plain) and not (isinstance(part, t.Apply) and part.operator in DATA_FUNCTIONS):
+            return part
+    return None
 
 
 def _changed(node: ast.Expression, target: str, keys: tuple[t.Key, ...], scope: Scope) -> tuple[str, t.Expr] | None:

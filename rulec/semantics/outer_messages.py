@@ -145,6 +145,17 @@ def learned_query(span: Span, text: str) -> Diagnostic:
     )
 
 
+def not_on_data(span: Span, text: str, known: Sequence[str]) -> Diagnostic:
+    return Diagnostic(
+        "not-on-data",
+        f"`{text}` cannot be computed on the data of a task",
+        span,
+        "neither arithmetic nor one of the functions for data",
+        notes=(f"functions for data: {listing(known)}",),
+        help="compute with `x` or `y`, numbers and keys alone",
+    )
+
+
 def permutation_as_number(span: Span, name: str, target: str) -> Diagnostic:
     return Diagnostic(
         "permutation-as-number",

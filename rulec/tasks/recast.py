@@ -17,7 +17,7 @@ from rulec.tasks.draws import seeded
 from rulec.tasks.task import Episode, Task
 from rulec.tasks.turning import turned
 
-_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {  # those of `semantics.inner_problems.DATA_FUNCTIONS`
     "add": torch.add,
     "sub": torch.sub,
     "mul": torch.mul,
@@ -43,7 +43,6 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
         for name in ("exp", "log", "tanh", "sigmoid", "relu", "sqrt", "abs", "sign", "sin", "cos", "square")
     },
 }
-FUNCTIONS = frozenset(_FUNCTIONS)  # what changes of data outside of the compiled step may use
 
 
 def recast(task: Task, changes: Sequence[t.Recast], keys: Sequence[t.Key] = ()) -> Task:
@@ -117,7 +116,7 @@ def _changed(change: t.Recast, data: Tensor, drawn: Mapping[str, Tensor], side: 
             case t.Stop(argument=argument):
                 return value(argument)
             case t.Apply(operator=operator, arguments=arguments):
-                return _FUNCTIONS[operator](*(value(a) for a in arguments))
+                return FUNCTIONS[operator](*(value(a) for a in arguments))
         raise AssertionError(expression)
 
     if change.operator == "permute":

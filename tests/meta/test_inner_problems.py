@@ -18,9 +18,10 @@ from rulec.meta.hypergradients.evograd import inner_loss
 from rulec.meta.outer import fitted, on_inner_problem, stored_outer
 from rulec.meta.train import meta_train
 from rulec.oracle.interpreter import interpret
+from rulec.semantics.inner_problems import DATA_FUNCTIONS
 from rulec.semantics.typed import Call
 from rulec.source import RuleError
-from rulec.tasks.recast import recast
+from rulec.tasks.recast import FUNCTIONS, _draw, recast
 from rulec.tasks.registry import task_from
 from rulec.tasks.turning import turned
 from tests.shipped import load
@@ -278,6 +279,26 @@ def test_evaluation_draws_no_keys():
     assert made.problem.lessons is not made.problem.task
     assert made.problem.task.describe() == task_from("digits(layout=image)").describe()
     assert made.problem.lessons.describe()["changes"][0] == "tasks y = permute(y, order)"
+
+
+def test_data_are_computed_with_what_the_text_may_say():
+    assert set(FUNCTIONS) == DATA_FUNCTIONS
+    _, outer = outer_of(KEYED.replace("y + offset", "where(y > offset, exp(-y^2) + min(y, offset), abs(y) / 2)"))
+    before, after = (
+        recast(task_from("digits(layout=image)"), changes, outer.keys).episode(seed=3, steps=1, batch=4, tasks=3)
+        for changes in (outer.changes[:1], outer.changes[:2])
+    )
+    offset = torch.stack([_draw(outer.keys[1], 10, 3, task) for task in range(3)]).view(3, 1, 1)
+    y = before.query_y
+    wanted = torch.where(y > offset, torch.exp(-y.square()) + torch.minimum(y, offset), y.abs() / 2)
+    torch.testing.assert_close(after.query_y, wanted)
+
+
+def test_updates_of_a_meta_step_must_divide_the_inner_loop():
+    own, outer = outer_of(GOING.replace("METHOD", "unroll"))
+    with pytest.raises(RuleError, match="horizon-differs") as error:
+        planned(own.compile("64-10"), task_from("digits"), outer, inner_steps=4)
+    assert "divide 6: 1, 2, 3, 6" in str(error.value)
 
 
 # --- Turning ---------------------------------------------------------------------------------
