@@ -241,7 +241,7 @@ def bad_horizon(span: Span, steps: int, horizon: int) -> Diagnostic:
         f"inner loops of {horizon} updates are no whole number of {steps} updates",
         span,
         f"{horizon} is no multiple of {steps}",
-        help=f"use {steps * max(1, horizon // steps)} or {steps * (horizon // steps + 1)}" if steps else "make updates",
+        help=f"use {steps * max(1, horizon // steps)} or {steps * (horizon // steps + 1)}",
     )
 
 
