@@ -78,6 +78,23 @@ def compiler_failed(name: str, said: str) -> Diagnostic:
     )
 
 
+def no_triton() -> Diagnostic:
+    return Diagnostic(
+        "no-triton",
+        "the backend `triton` needs Triton, which is not there",
+        help="pip install 'rulec[triton]' (builds of PyTorch for CUDA bring it along), or use `backend=\"auto\"`",
+    )
+
+
+def triton_failed(said: str) -> Diagnostic:
+    return Diagnostic(
+        "triton-failed",
+        "Triton could not compile a generated kernel for this GPU",
+        notes=(said,),
+        help='use `backend="auto"`, which does without; on a small network, please report the rule and the network',
+    )
+
+
 def no_kernel(rule: str, operation: str) -> Diagnostic:
     return Diagnostic(
         "no-kernel",

@@ -11,7 +11,8 @@ from torch import Tensor, fx
 from rulec.backend.lowering import Lowered
 from rulec.backend.planned import Pool, planned
 
-BACKENDS = ("auto", "fx", "inductor", "kernel")  # `auto` and `kernel` are for unrolls; single steps run as with `fx`
+# `auto`, `kernel` and `triton` are for unrolls; single steps run as with `fx`.
+BACKENDS = ("auto", "fx", "inductor", "kernel", "triton")
 
 Graph = Callable[..., tuple[Tensor, ...]]
 

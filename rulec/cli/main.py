@@ -52,6 +52,7 @@ class Backend(StrEnum):
     kernel = "kernel"
     fx = "fx"
     inductor = "inductor"
+    triton = "triton"
 
 
 class Device(StrEnum):

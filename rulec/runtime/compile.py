@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from rulec.backend.messages import no_triton
 from rulec.backend.modules import BACKENDS
+from rulec.backend.onchip.build import INTERPRET, has_triton, interpreted
 from rulec.ir.graph import Program
 from rulec.ir.passes import optimise
 from rulec.network import network_from
@@ -72,6 +74,10 @@ def _check_settings(settings: Settings) -> None:
             raise RuleError([messages.unknown_choice(name, getattr(settings, name), known)])
     if settings.device == "cuda" and settings.backend == "kernel":
         raise RuleError([messages.kernel_on_gpu()])
+    if settings.backend == "triton" and settings.device == "cpu" and not interpreted():
+        raise RuleError([messages.triton_on_cpu(INTERPRET)])
+    if settings.backend == "triton" and not has_triton():
+        raise RuleError([no_triton()])
     if settings.precision == "bf16" and settings.backend == "kernel":
         raise RuleError([messages.kernel_in_full()])
     if settings.device == "cuda" and not torch.cuda.is_available():

@@ -22,9 +22,11 @@ from rulec.runtime.initial import Draw, default_weight, net_weight
 from rulec.runtime.unroll import data_axes, narrowed, unroll
 from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
-from rulec.runtime.unrolls.engine import Engine, Form, Memory, engine_for
+from rulec.runtime.unrolls.engine import Data, Engine, Form, Memory, engine_for
 from rulec.runtime.unrolls.kernel import Kernel, kernel_for
+from rulec.runtime.unrolls.onchip import OnChip, Turning, on_chip, unroll_on_chip
 from rulec.runtime.unrolls.tangents import TangentEngine, tangent_engine, unroll_with_tangents
+from rulec.runtime.unrolls.ways import on_chip_or
 from rulec.semantics.typed import Domain
 from rulec.source import RuleError
 
@@ -228,7 +230,9 @@ class CompiledRule:
         return {}
 
     def backend_for(self, batch: int) -> str:
-        """Return the backend of unrolls over batches of so many samples."""
+        """Return the backend of unrolls over batches of so many samples; with `triton`, of those that it cannot do."""
+        if self.backend == "triton":
+            return "inductor" if self.device.type == "cuda" else "fx"
         return self.choice(batch).backend if self.backend == "auto" else self.backend
 
     def choice(self, batch: int) -> Choice:
@@ -247,6 +251,11 @@ class CompiledRule:
         return {}
 
     @cached_property
+    def ways(self) -> dict[object, str]:
+        """What `rulec.runtime.unrolls.ways` measured on a GPU."""
+        return {}
+
+    @cached_property
     def _kernels(self) -> dict[tuple[object, ...], Kernel]:
         return {}
 
@@ -256,6 +265,19 @@ class CompiledRule:
         if key not in self._kernels:
             self._kernels[key] = kernel_for(self, form, data, query)
         return self._kernels[key]
+
+    @cached_property
+    def _chips(self) -> dict[tuple[object, ...], OnChip]:
+        return {}
+
+    def chip(
+        self, axes: tuple[str, ...], unread: bool, data: Data, predicts: bool, turning: Turning | None = None
+    ) -> OnChip:
+        """Return the Triton kernel of an unroll: see `rulec.runtime.unrolls.onchip`. Raises `RuleError` where there can be none."""
+        key = (axes, unread, predicts, turning, *(d.shape for pair in (data[0], data[-1]) for d in pair))
+        if key not in self._chips:
+            self._chips[key] = on_chip(self, axes, unread, data, predicts, turning)
+        return self._chips[key]
 
     def engine(self, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Engine:
         """Return the graphs of an unroll, compiled once for each form of the data: see `rulec.runtime.unroll`."""
@@ -342,10 +364,19 @@ class CompiledRule:
         pairs = [(narrowed(self, a, axes).contiguous(), narrowed(self, b, axes).contiguous()) for a, b in pairs]
         moving = tuple(name for name in tangents if name in self.genome_spec)
         directions = next(iter(tangents.values())).shape[0]
-        key = ("tangents", axes, moving, directions, *(v.shape for v in (*pairs[0], *pairs[-1])))
-        if key not in self._tangents:
-            self._tangents[key] = tangent_engine(self, axes, moving, directions, pairs)
-        return unroll_with_tangents(self, self._tangents[key], genome, state, tangents, pairs[:-1], pairs[-1])
+        key = ("tangents", axes, moving, directions, *(tuple(v.shape) for v in (*pairs[0], *pairs[-1])))
+
+        def graphs() -> tuple[Tensor, Tensor]:
+            if key not in self._tangents:
+                self._tangents[key] = tangent_engine(self, axes, moving, directions, pairs)
+            return unroll_with_tangents(self, self._tangents[key], genome, state, tangents, pairs[:-1], pairs[-1])
+
+        def chip() -> tuple[Tensor, Tensor]:
+            made = self.chip(axes, False, pairs, True, Turning(moving, directions))
+            prediction, turned = unroll_on_chip(self, made, axes, genome, state, pairs[:-1], pairs[-1], tangents)
+            return prediction, turned
+
+        return on_chip_or(self, (*key, len(pairs)), chip, graphs)
 
     @cached_property
     def _tangents(self) -> dict[tuple[object, ...], TangentEngine]:

@@ -31,6 +31,15 @@ def kernel_on_gpu() -> Diagnostic:
     )
 
 
+def triton_on_cpu(variable: str) -> Diagnostic:
+    return Diagnostic(
+        "triton-on-cpu",
+        "backend `triton` generates code for a GPU, and device is `cpu`",
+        notes=(f"for tests, {variable}=1 in the environment lets Triton run its kernels in Python",),
+        help='use `device="cuda"`, or `backend="auto"`',
+    )
+
+
 def wrong_memory(given: object) -> Diagnostic:
     return Diagnostic(
         "wrong-memory",

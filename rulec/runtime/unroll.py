@@ -18,8 +18,10 @@ from rulec.runtime.unrolls.capture import captured_unroll
 from rulec.runtime.unrolls.choice import Choice
 from rulec.runtime.unrolls.engine import Data, Form, Memory
 from rulec.runtime.unrolls.kernel import Kernel
+from rulec.runtime.unrolls.onchip import unroll_on_chip
 from rulec.runtime.unrolls.run import unroll_kernel
 from rulec.runtime.unrolls.tape import walk_over, walked, walked_back
+from rulec.runtime.unrolls.ways import on_chip_or
 from rulec.source import RuleError
 
 if TYPE_CHECKING:
@@ -60,6 +62,33 @@ def unroll(
             check_entries(rule, lowered, genome, state)
         final = None if query is None else pairs[-1]
         return unroll_kernel(rule, kernel, axes, genome, state, pairs[:-1], final, memory)
+    final = pairs[-1] if query is not None else None
+
+    def graphs() -> tuple[Tensor, ...]:
+        return _by_graphs(rule, form, genome, state, pairs, final, memory)
+
+    def chip() -> tuple[Tensor, ...]:
+        made = rule.chip(axes, unread, pairs, final is not None)
+        for lowered in (made.step, *([made.query] if made.query is not None else [])):
+            check_entries(rule, lowered, genome, state)
+        return unroll_on_chip(rule, made, axes, genome, state, pairs[:-1], final)
+
+    if form.reverse:
+        return graphs()
+    told = (form.axes, unread, final is not None, len(data), *(tuple(v.shape) for v in (*pairs[0], *pairs[-1])))
+    return on_chip_or(rule, told, chip, graphs)
+
+
+def _by_graphs(
+    rule: CompiledRule,
+    form: Form,
+    genome: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    pairs: Data,
+    final: tuple[Tensor, Tensor] | None,
+    memory: Memory,
+) -> tuple[Tensor, ...]:
+    """Run the graphs of the step in a loop, on a GPU as one recording."""
     engine = rule.engine(form, pairs[0], pairs[-1])
     for stage in (engine.step, engine.prediction):
         check_entries(rule, stage.lowered, genome, state)
@@ -69,13 +98,10 @@ def unroll(
         for invariant in stage.hoisted.before(*(genome[slot.name].contiguous() for slot in stage.lowered.genome))
     ]
     carried = [state[name] for name in engine.carried]
-    final = pairs[-1] if query is not None else None
     walk = walk_over(rule, engine, pairs[:-1], final, int(state["t"]), int(state["seed"]), memory)
     if rule.device.type == "cuda":
         return captured_unroll(walk, form, entries, carried)
-    if asked_for:
-        return walked_back(walk, entries, carried)
-    return walked(walk, entries, carried)
+    return walked_back(walk, entries, carried) if form.reverse else walked(walk, entries, carried)
 
 
 def _kernel(rule: CompiledRule, form: Form, pairs: Data) -> Kernel | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from rulec.backend import messages
+from rulec.backend.files import cache_folder, written_once
 from rulec.source import RuleError
 
 FLAGS = (
@@ -37,15 +38,7 @@ FLAGS = (
 def remembered(content: str, make: Callable[[], str]) -> str:
     """Return the text that `make` makes, or made in an earlier start from the same content with the same code."""
     key = hashlib.sha256("\n".join((content, _code(), torch.__version__)).encode()).hexdigest()
-    path = _folder() / f"{key[:32]}.cpp"
-    if path.exists():
-        return path.read_text()
-    text = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
-    return text
+    return written_once(cache_folder() / f"{key[:32]}.cpp", make).read_text()
 
 
 def load_library(source: str) -> ctypes.CDLL:
@@ -54,7 +47,7 @@ def load_library(source: str) -> ctypes.CDLL:
     if compiler is None:
         raise RuleError([messages.no_compiler(compiler_name())])
     key = hashlib.sha256("\n".join((source, *FLAGS, _version(compiler), _processor())).encode()).hexdigest()
-    library = _folder() / f"{key[:32]}.so"
+    library = cache_folder() / f"{key[:32]}.so"
     if not library.exists():
         _compile(compiler, source, library)
     return ctypes.CDLL(str(library))
@@ -95,11 +88,6 @@ def _compile(compiler: str, source: str, library: Path) -> None:
         if done.returncode:
             raise RuleError([messages.compiler_failed(compiler, done.stderr.strip().split("\n")[0])])
         made.replace(library)
-
-
-def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rulec" / "kernels"
 
 
 @cache
