@@ -20,6 +20,7 @@ from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries, input_of, target_of
 from rulec.runtime.initial import Draw, default_weight, net_weight
 from rulec.runtime.unroll import data_axes, narrowed, unroll
+from rulec.runtime.unrolls.alike import Once, stored_once
 from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
 from rulec.runtime.unrolls.engine import Engine, Form, Memory, engine_for
@@ -354,7 +355,23 @@ class CompiledRule:
     def carried(self, unread: bool) -> tuple[str, ...]:
         """Return the states that steps hand on; without `unread`, only those that a prediction may depend on."""
         step = self.lowered
-        return step.outputs[:-2] if unread else carried_states(step, self.lowered_prediction)
+        if unread not in self._carried:
+            self._carried[unread] = step.outputs[:-2] if unread else carried_states(step, self.lowered_prediction)
+        return self._carried[unread]
+
+    @cached_property
+    def _carried(self) -> dict[bool, tuple[str, ...]]:
+        return {}
+
+    def once(self, unread: bool) -> Once | None:
+        """Return the rule with states stored once that may be equal, for unrolls that find them so."""
+        if unread not in self._once:
+            self._once[unread] = stored_once(self, unread)
+        return self._once[unread]
+
+    @cached_property
+    def _once(self) -> dict[bool, Once | None]:
+        return {}
 
     def _batches(self, x: Batches, y: Batches) -> list[tuple[Tensor, Tensor]]:
         return [(input_of(self, a), target_of(self, b)) for a, b in zip(x, y, strict=True)]
