@@ -97,6 +97,11 @@ class CompiledRule:
             self._others[axes] = replace(self, population=population, tasks=tasks, replicas=replicas, among=among)
         return self._others[axes]
 
+    @property
+    def one(self) -> CompiledRule:
+        """The rule compiled for a single network: what a kernel is generated from, whatever the leading axes."""
+        return self.resized(population=None, tasks=None, replicas=None)
+
     def some_tasks(self, first: int, last: int) -> CompiledRule:
         """Return the rule compiled for a part of its tasks: those get the synapses and the noise that they have in the whole."""
         key = ("tasks", first, last)
@@ -354,9 +359,10 @@ class CompiledRule:
 
     def carried(self, unread: bool) -> tuple[str, ...]:
         """Return the states that steps hand on; without `unread`, only those that a prediction may depend on."""
-        step = self.lowered
         if unread not in self._carried:
-            self._carried[unread] = step.outputs[:-2] if unread else carried_states(step, self.lowered_prediction)
+            like = self.one if self.backend == "kernel" else self  # names do not depend on leading axes
+            names = like.lowered.outputs[:-2] if unread else carried_states(like.lowered, like.lowered_prediction)
+            self._carried[unread] = names
         return self._carried[unread]
 
     @cached_property

@@ -18,6 +18,7 @@ import torch
 
 from rulec.backend import messages
 from rulec.source import RuleError
+from rulec.source.cache import cache_folder, keep
 
 FLAGS = (
     "-O3",
@@ -37,14 +38,11 @@ FLAGS = (
 def remembered(content: str, make: Callable[[], str]) -> str:
     """Return the text that `make` makes, or made in an earlier start from the same content with the same code."""
     key = hashlib.sha256("\n".join((content, _code(), torch.__version__)).encode()).hexdigest()
-    path = _folder() / f"{key[:32]}.cpp"
+    path = cache_folder("kernels") / f"{key[:32]}.cpp"
     if path.exists():
         return path.read_text()
     text = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    keep(path, text.encode())
     return text
 
 
@@ -54,7 +52,7 @@ def load_library(source: str) -> ctypes.CDLL:
     if compiler is None:
         raise RuleError([messages.no_compiler(compiler_name())])
     key = hashlib.sha256("\n".join((source, *FLAGS, _version(compiler), _processor())).encode()).hexdigest()
-    library = _folder() / f"{key[:32]}.so"
+    library = cache_folder("kernels") / f"{key[:32]}.so"
     if not library.exists():
         _compile(compiler, source, library)
     return ctypes.CDLL(str(library))
@@ -95,11 +93,6 @@ def _compile(compiler: str, source: str, library: Path) -> None:
         if done.returncode:
             raise RuleError([messages.compiler_failed(compiler, done.stderr.strip().split("\n")[0])])
         made.replace(library)
-
-
-def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rulec" / "kernels"
 
 
 @cache
