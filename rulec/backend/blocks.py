@@ -21,7 +21,10 @@ from rulec.source import RuleError
 
 
 def run_program(frame: Frame) -> None:
-    """Run every block in order; the frame then holds the new states and the prediction."""
+    """Run the blocks in order; the frame then holds the prediction, and, where it serves the support, the new states.
+
+    For a query nothing is run that comes after the prediction.
+    """
     for declared in frame.program.states:
         _start(frame, declared.name)
     blocks = schedule(frame.program.blocks)
@@ -32,10 +35,15 @@ def run_program(frame: Frame) -> None:
         own = {name[2:]: value for name, value in frame.state.items() if name.startswith("w.")}
         frame.plain = Plain(frame.emit, frame.network, own)
         frame.prediction = frame.plain.forward(frame.x)
-    for block, count in blocks:
+    for block, count in blocks if frame.serving == "support" else _up_to_prediction(blocks):
         if block.kind not in ("support", "query"):
             frame.running, frame.run_count = block.kind, count
             _BLOCKS[block.kind](frame, block)
+
+
+def _up_to_prediction(blocks: Sequence[tuple[Block, int]]) -> Sequence[tuple[Block, int]]:
+    places = [k for k, (block, _) in enumerate(blocks) if any(w.name == "prediction" for w in block.writes)]
+    return blocks[: places[-1] + 1] if places else ()
 
 
 def _run_data(frame: Frame, block: Block) -> None:

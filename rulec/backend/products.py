@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import torch
@@ -29,12 +29,20 @@ class Sizes:
 
     emit: Emitter
     places: Mapping[str, int]
+    layouts: dict[tuple[Labels, Labels, Labels], Layout | None] = field(default_factory=dict)  # found so far
 
     def __getitem__(self, label: str) -> int:
         return self.emit.sizes.get(label) or self.places.get(label, _SAMPLES)
 
     def volume(self, labels: Sequence[str]) -> float:
-        return math.prod(float(self[label]) for label in labels)
+        return math.prod([float(self[label]) for label in labels])
+
+    def layout(self, left: Labels, right: Labels, out: Labels) -> Layout | None:
+        """Return the cheapest layout of a product, or None if nothing is summed over."""
+        key = left, right, out
+        if key not in self.layouts:
+            self.layouts[key] = _layout(left, right, out, self)
+        return self.layouts[key]
 
 
 def contract_labels(
@@ -76,9 +84,16 @@ class _Order:
     def __init__(self, values: Sequence[Value], keep: frozenset[str], sizes: Sizes) -> None:
         self.emit, self.values, self.keep, self.sizes = values[0].emit, values, keep, sizes
         self.plans: dict[int, tuple[float, int]] = {}  # cost, and the factors on the left; 0 for a factor alone
+        self.needed: dict[int, Labels] = {}
+        self.moving = sum(1 << k for k, value in enumerate(values) if self.emit.moves(value))
 
     def labels(self, mask: int) -> Labels:
         """Return the labels that the product of these factors still needs."""
+        if mask not in self.needed:
+            self.needed[mask] = self._labels(mask)
+        return self.needed[mask]
+
+    def _labels(self, mask: int) -> Labels:
         inside, outside = set[str](), set(self.keep)
         for k, value in enumerate(self.values):
             (inside if mask >> k & 1 else outside).update(value.labels)
@@ -109,7 +124,7 @@ class _Order:
 
     def moves(self, mask: int) -> bool:
         """Whether these factors carry a derivative: data and noise do not."""
-        return any(mask >> k & 1 and self.emit.moves(value) for k, value in enumerate(self.values))
+        return bool(mask & self.moving)
 
     def value(self, mask: int) -> Value:
         left = self.plan(mask)[1]
@@ -144,7 +159,7 @@ class Layout:
 
 def product(left: Value, right: Value, out: Labels, sizes: Sizes) -> Value:
     """Multiply two values; labels of both that are not in `out` are summed over, and every other label is in `out`."""
-    layout = _layout(left.labels, right.labels, out, sizes)
+    layout = sizes.layout(left.labels, right.labels, out)
     if layout is None:
         return left * right
     emit = left.emit
@@ -190,7 +205,7 @@ def _unfolded(emit: Emitter, node: object, layout: Layout, lengths: Mapping[str,
 
 def _cost(left: Labels, right: Labels, out: Labels, sizes: Sizes) -> float:
     moved = sizes.volume(left) + sizes.volume(right) + sizes.volume(out)
-    layout = _layout(left, right, out, sizes)
+    layout = sizes.layout(left, right, out)
     return moved if layout is None else moved + layout.cost
 
 

@@ -12,14 +12,15 @@ from rulec.cli.cost import unread_text
 from rulec.cli.show import scaled
 from rulec.ir.account import account, count_ops
 from rulec.ir.graph import Program
-from rulec.ir.passes import optimise
+from rulec.ir.passes import PASSES, optimise
+from rulec.ir.passes.equal import store_once
 from rulec.source import RuleError
 
 
 def say_passes(program: Program, setting: Setting | None) -> None:
     """Print the account of all passes over a program, and with a network that of the graphs of an unroll."""
     say(f"{bold(program.name)} as written: {count_ops(program)} operations")
-    for entry in account(program):
+    for entry in account(program, (*PASSES, store_once)):
         say(f"\n{bold(entry.name)}: {entry.about}")
         say(f"  {_became(entry.before, entry.after, 'operations')}" if entry.changes else "  nothing changed")
         for line in entry.changes:

@@ -59,7 +59,8 @@ def compile_program(
         rule_hash,
         text,
     )
-    _ = compiled.lowered, compiled.lowered_prediction
+    checked = compiled.one if settings.backend == "kernel" else compiled
+    _ = checked.lowered, checked.lowered_prediction
     return compiled
 
 

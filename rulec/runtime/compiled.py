@@ -20,6 +20,7 @@ from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries, input_of, target_of
 from rulec.runtime.initial import Draw, default_weight, net_weight
 from rulec.runtime.unroll import data_axes, narrowed, unroll
+from rulec.runtime.unrolls.alike import Once, stored_once
 from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
 from rulec.runtime.unrolls.engine import Data, Engine, Form, Memory, engine_for
@@ -97,6 +98,11 @@ class CompiledRule:
             among = self.among if tasks == self.tasks else None
             self._others[axes] = replace(self, population=population, tasks=tasks, replicas=replicas, among=among)
         return self._others[axes]
+
+    @property
+    def one(self) -> CompiledRule:
+        """The rule compiled for a single network: what a kernel is generated from, whatever the leading axes."""
+        return self.resized(population=None, tasks=None, replicas=None)
 
     def some_tasks(self, first: int, last: int) -> CompiledRule:
         """Return the rule compiled for a part of its tasks: those get the synapses and the noise that they have in the whole."""
@@ -384,8 +390,25 @@ class CompiledRule:
 
     def carried(self, unread: bool) -> tuple[str, ...]:
         """Return the states that steps hand on; without `unread`, only those that a prediction may depend on."""
-        step = self.lowered
-        return step.outputs[:-2] if unread else carried_states(step, self.lowered_prediction)
+        if unread not in self._carried:
+            like = self.one if self.backend in ("kernel", "triton") else self  # names do not depend on leading axes
+            names = like.lowered.outputs[:-2] if unread else carried_states(like.lowered, like.lowered_prediction)
+            self._carried[unread] = names
+        return self._carried[unread]
+
+    @cached_property
+    def _carried(self) -> dict[bool, tuple[str, ...]]:
+        return {}
+
+    def once(self, unread: bool) -> Once | None:
+        """Return the rule with states stored once that may be equal, for unrolls that find them so."""
+        if unread not in self._once:
+            self._once[unread] = stored_once(self, unread)
+        return self._once[unread]
+
+    @cached_property
+    def _once(self) -> dict[bool, Once | None]:
+        return {}
 
     def _batches(self, x: Batches, y: Batches) -> list[tuple[Tensor, Tensor]]:
         return [(input_of(self, a), target_of(self, b)) for a, b in zip(x, y, strict=True)]

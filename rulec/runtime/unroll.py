@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries
+from rulec.runtime.unrolls.alike import are_alike, with_twins
 from rulec.runtime.unrolls.capture import captured_unroll
 from rulec.runtime.unrolls.choice import Choice
 from rulec.runtime.unrolls.engine import Data, Form, Memory
@@ -45,6 +46,11 @@ def unroll(
     """
     if not (memory is None or memory == "least" or (isinstance(memory, int) and memory >= 1)):
         raise RuleError([messages.wrong_memory(memory)])
+    once = rule.once(unread)
+    if once is not None and are_alike(state, once.twins):
+        found = unroll(once.rule, genome, state, data, query, unread=unread, straight=straight, memory=memory)
+        own = dict(zip(once.rule.carried(unread), found, strict=True)) if query is None else {}
+        return with_twins(rule.carried(unread), own, once.twins) if query is None else found
     asked = query if query is not None else data[0][0]
     pairs = [*data, (asked, rule.unknown_target(asked))]
     axes = data_axes(rule, pairs)

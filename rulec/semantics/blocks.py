@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
@@ -59,30 +59,9 @@ def check_blocks(nodes: tuple[ast.Node, ...], scope: Scope, progress: Progress) 
 
 def _remember_locals(nodes: tuple[ast.Node, ...], scope: Scope) -> None:
     """Note where names are assigned that nothing declares: whoever reads one in another block is told."""
-    for assign in (part for node in nodes for part in walk(node) if isinstance(part, ast.Assign)):
+    for assign in (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Assign)):
         if assign.target.name not in _BUILTIN:
             scope.declared_at.setdefault(assign.target.name, assign.target.span)
-
-
-def walk(root: ast.Node) -> Iterator[ast.Node]:
-    """Yield a node and all that it is made of."""
-    pending: list[object] = [root]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, tuple):
-            pending += part
-        elif isinstance(part, ast.Node):
-            yield part
-            pending += [getattr(part, name) for name in _field_names(type(part))]
-
-
-_NAMES: dict[type, tuple[str, ...]] = {}
-
-
-def _field_names(kind: type) -> tuple[str, ...]:
-    if kind not in _NAMES:
-        _NAMES[kind] = tuple(field.name for field in fields(kind))
-    return _NAMES[kind]
 
 
 def _check_block(node: ast.Block, scope: Scope, progress: Progress) -> t.Block | None:
@@ -129,8 +108,8 @@ def _check_unread(place: Place, read: frozenset[str], scope: Scope) -> None:
 
 def names_read(nodes: Iterable[ast.Node]) -> frozenset[str]:
     """Return every name that an assignment among the nodes reads."""
-    values = [part.value for node in nodes for part in walk(node) if isinstance(part, ast.Assign)]
-    return frozenset(p.name for value in values for p in walk(value) if isinstance(p, (ast.Name, ast.Indexed)))
+    values = [part.value for node in nodes for part in ast.walk(node) if isinstance(part, ast.Assign)]
+    return frozenset(p.name for value in values for p in ast.walk(value) if isinstance(p, (ast.Name, ast.Indexed)))
 
 
 def _check_statement(node: ast.Assign, scope: Scope, place: Place) -> t.Write | None:

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
-from rulec.semantics.blocks import walk
 from rulec.semantics.constants import option_value, spelling
 from rulec.semantics.outers import check_outer
 from rulec.semantics.rules import check_rule
@@ -141,8 +140,9 @@ def check_library(library: Library, found: Diagnostics) -> None:
     for name in library.own:
         if name in library.rules:
             rule = library.rules[name]
+            nets = imported_nets(library, rule)
             for options in variants(rule):
-                check_rule(rule, found, options, library.ignored, imported_nets(library, rule))
+                check_rule(rule, found, options, library.ignored, nets)
         elif name in library.outers:
             check_outer(library.outers[name], library.rules, found, ignored=library.ignored)
         elif name in library.presets:
@@ -152,7 +152,7 @@ def check_library(library: Library, found: Diagnostics) -> None:
 def imported_nets(library: Library, rule: ast.Rule) -> Mapping[str, ast.Net]:
     """Return the nets of the rule's file and of its imports that the rule does not declare itself."""
     home = library.homes.get(rule.name.name, library)
-    own = {node.name.name for node in walk(rule) if isinstance(node, ast.Net)}
+    own = {node.name.name for node in ast.walk(rule) if isinstance(node, ast.Net)}
     return {name: net for name, net in home.nets.items() if name not in own}
 
 
@@ -183,7 +183,7 @@ def check_preset(
         return None
     before = len(found.errors)
     values: dict[str, ast.GenomeEntry] = {}
-    entries = [node for node in walk(rule) if isinstance(node, ast.GenomeEntry)]
+    entries = [node for node in ast.walk(rule) if isinstance(node, ast.GenomeEntry)]
     names = list(dict.fromkeys(entry.name.name for entry in sorted(entries, key=lambda entry: entry.span.start)))
     for entry in preset.entries:
         _check_preset_entry(entry, values, rule, names, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from rulec.semantics import messages
@@ -255,15 +255,9 @@ class _Words:
 
 
 def _conditions(root: ast.Node) -> Iterator[ast.Expression]:
-    pending: list[object] = [root]
-    while pending:
-        node = pending.pop()
+    for node in ast.walk(root):
         if isinstance(node, (ast.If, ast.Conditional, ast.PerLayer)) and node.condition is not None:
             yield node.condition
-        if isinstance(node, tuple):
-            pending += node
-        elif isinstance(node, ast.Node):
-            pending += [getattr(node, field.name) for field in fields(node)]
 
 
 def _check_truth(node: ast.Expression, words: _Words) -> None:

@@ -77,7 +77,7 @@ def _bound(law: ast.Law, call: ast.Call, scope: Scope) -> Bound | None:
 
 def check_bounds(rule: t.Rule, bounds: tuple[Bound, ...], found: Diagnostics) -> None:
     """Report each update that is less local than a law allows, where it becomes so."""
-    for one in localities(rule):
+    for one in localities(rule) if bounds else ():
         for bound in bounds:
             if one.state.split("[")[0] == bound.state and KINDS.index(one.kind) > CLASSES.index(bound.kind):
                 reason = one.reasons[0]

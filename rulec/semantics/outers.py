@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from rulec.semantics import messages, outer_messages
 from rulec.semantics import typed as t
-from rulec.semantics.blocks import walk
 from rulec.semantics.constants import evaluate, evaluate_count, evaluate_number, option_value
 from rulec.semantics.inner_problems import (
     check_changes,
@@ -225,7 +224,7 @@ def _check_settings(
 
 def _entries(rule: ast.Rule) -> list[str]:
     """Return the names of a rule's genome entries, whatever its options."""
-    entries = [node for node in walk(rule) if isinstance(node, (ast.GenomeEntry, ast.Net))]
+    entries = [node for node in ast.walk(rule) if isinstance(node, (ast.GenomeEntry, ast.Net))]
     return list(dict.fromkeys(node.name.name for node in sorted(entries, key=lambda node: node.span.start)))
 
 
@@ -281,8 +280,8 @@ def _check_own_genome(outer: t.Outer, found: Diagnostics) -> None:
 
 def _synapses(rule: ast.Rule) -> list[str]:
     """Return the names of a rule's synapse states, whatever its options."""
-    sections = [node for node in walk(rule) if isinstance(node, ast.Synapse)]
-    return [part.name.name for node in sections for part in walk(node) if isinstance(part, ast.State)]
+    sections = [node for node in ast.walk(rule) if isinstance(node, ast.Synapse)]
+    return [part.name.name for node in sections for part in ast.walk(node) if isinstance(part, ast.State)]
 
 
 def fits(outer: t.Outer, rule: ast.Rule) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from rulec.semantics import messages
 from rulec.semantics import typed as t
-from rulec.semantics.blocks import Progress, check_blocks, names_read, walk
+from rulec.semantics.blocks import Progress, check_blocks, names_read
 from rulec.semantics.constants import check_conditions
 from rulec.semantics.declarations import check_genome, check_index, check_net, check_options, check_states, chosen
 from rulec.semantics.laws import check_bounds, check_laws
@@ -72,7 +72,7 @@ def _check_unconditional(rule: ast.Rule, scope: Scope) -> None:
     """Report options and imports inside an `if`: what is chosen may not depend on a choice."""
     for section in rule.sections:
         if isinstance(section, ast.If):
-            for part in walk(section):
+            for part in ast.walk(section):
                 if isinstance(part, (ast.Option, ast.Use)):
                     what = "an option" if isinstance(part, ast.Option) else "an import"
                     scope.report(messages.conditional_declaration(part.span, what))
@@ -120,7 +120,7 @@ def _own_synapses(sections: list[ast.Node]) -> str:
     block = next((b for b in _blocks(sections) if b.indices), None)
     if block is not None:
         return f"a block `{block.span.text.splitlines()[0].strip()}`"
-    states = [e for s in sections if isinstance(s, ast.Synapse) for e in walk(s) if isinstance(e, ast.State)]
+    states = [e for s in sections if isinstance(s, ast.Synapse) for e in ast.walk(s) if isinstance(e, ast.State)]
     indexed = min((e for e in states if e.indices), key=lambda e: e.span.start, default=None)
     return f"the synapse state `{indexed.name.name}` with indices" if indexed else ""
 

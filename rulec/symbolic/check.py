@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import rulec
 from rulec.ir.graph import Program, walk_blocks, walk_ops
 from rulec.ir.printer import render_program
 from rulec.source import Diagnostic
+from rulec.source.cache import cache_folder, keep
 from rulec.symbolic import messages
 
 
@@ -48,19 +48,13 @@ def _judged(program: Program, seconds: float | None) -> dict[str, tuple[str, lis
 # --- Proofs that are kept --------------------------------------------------------------------
 
 
-def proof_folder() -> Path:
-    """Return where proofs are kept: `rulec/proofs` in the user's cache."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "rulec" / "proofs"
-
-
 def _file(program: Program) -> Path:
     """Return where the proofs of a program are kept. Its printed form rounds numbers: they are added in full."""
     roots = [w.value for b in walk_blocks(program.blocks) for w in b.writes]
     roots += [side for law in program.laws for side in (law.left, law.right)]
     constants = [op["value"] for op in walk_ops(roots) if op.name == "constant"]
     text = "\n".join(map(repr, (rulec.__version__, constants, program.genome, program.states, render_program(program))))
-    return proof_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    return cache_folder("proofs") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
 def _known(program: Program) -> dict[str, tuple[str, list[str]]] | None:
@@ -72,11 +66,4 @@ def _known(program: Program) -> dict[str, tuple[str, list[str]]] | None:
 
 
 def _keep(program: Program, found: dict[str, tuple[str, list[str]]]) -> None:
-    file = _file(program)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(found), encoding="utf-8")
-        partial.replace(file)
-    except OSError:  # a cache that cannot be written is no reason to fail
-        pass
+    keep(_file(program), json.dumps(found).encode())

@@ -5,7 +5,9 @@ Spans take no part in equality, so `parse(fmt(text)) == parse(text)` compares me
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Union
 
 from rulec.source import Span
@@ -16,6 +18,22 @@ class Node:
     """Every node knows the characters it was made from."""
 
     span: Span = field(compare=False, repr=False, kw_only=True)
+
+    @cached_property
+    def children(self) -> tuple[Node, ...]:
+        """The nodes that this one is made of, in the order of its fields."""
+        parts = (getattr(self, each.name) for each in fields(self))
+        items = (item for part in parts for item in (part if isinstance(part, tuple) else (part,)))
+        return tuple(item for item in items if isinstance(item, Node))
+
+
+def walk(root: Node) -> Iterator[Node]:
+    """Yield a node and all that it is made of."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending += node.children
 
 
 # --- Expressions -----------------------------------------------------------------------------

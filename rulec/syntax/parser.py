@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rulec.source import Diagnostic, Diagnostics, RuleError, Source, Span
 from rulec.syntax import ast, messages
 from rulec.syntax.assemble import assemble
 from rulec.syntax.capped import Capped, Enough
+from rulec.syntax.grammar import lark_parser
 from rulec.syntax.heads import Else, ElseIf, Parsed, opening
 from rulec.syntax.layout import DEEPEST_LINES, Layout, Line, lay_out
 from rulec.syntax.words import BODY_EXAMPLES
 
-if TYPE_CHECKING:
-    from lark import Lark
-
-_START_SYMBOLS = (
-    "top_line",
-    "section_line",
-    "genome_line",
-    "preset_line",
-    "state_line",
-    "statement_line",
-    "block_line",
-    "law_line",
-    "clause_line",
-)
 _WORDS = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*|([A-Za-z_][A-Za-z0-9_]*)')
 
 
@@ -90,24 +74,6 @@ def parse_line(source: Source, line: Line, symbol: str) -> ast.Node | Diagnostic
     from rulec.syntax.explain import Case, explain  # only where there is something to explain
 
     return explain(Case(source, line, symbol, position, frozenset(expected)))
-
-
-@cache
-def lark_parser() -> Lark:
-    """Return the parser of single lines; it is built once in a process, at the first file."""
-    from lark import Lark
-
-    return Lark(_grammar(), start=list(_START_SYMBOLS), parser="lalr", lexer="contextual", propagate_positions=True,
-                maybe_placeholders=True)  # fmt: skip
-
-
-def _grammar() -> str:
-    """Return the text of `rule.lark`, from the installed package or from the checkout."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "grammars", package.parent / "grammars"):
-        if (folder / "rule.lark").is_file():
-            return (folder / "rule.lark").read_text(encoding="utf-8")
-    raise FileNotFoundError(f"rule.lark is neither in {package / 'grammars'} nor in {package.parent / 'grammars'}")
 
 
 def _names(span: Span) -> Iterator[str]:

@@ -123,7 +123,7 @@ def test_the_account_of_the_passes(rulec):
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith(HEBB_PASSES)
     assert re.findall(r"^(\w+(?: \d)?): ", answer.out, re.MULTILINE) == [
-        "fold 1", "contractions", "fold 2", "share 1", "multiples", "absorb", "fold 3", "share 2",
+        "fold 1", "contractions", "fold 2", "share 1", "multiples", "absorb", "fold 3", "share 2", "equal",
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from rulec.ir.graph import Op, Program, change_blocks, rewrite_block
 from rulec.ir.passes.absorb import absorb_factors
 from rulec.ir.passes.components import take_apart
 from rulec.ir.passes.contractions import form_contractions
+from rulec.ir.passes.equal import store_once
 from rulec.ir.passes.fold import fold_constants
 from rulec.ir.passes.losses import settle_losses
 from rulec.ir.passes.multiples import collect_multiples
@@ -57,6 +58,7 @@ CHANGES: dict[str, Callable[[Program], Program]] = {
     "absorb": absorb_factors,
     "components": take_apart,
     "contractions": form_contractions,
+    "equal": store_once,
     "fold": fold_constants,
     "losses": settle_losses,
     "multiples": collect_multiples,

@@ -293,7 +293,9 @@ def test_triton_compiles_a_kernel_for_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp
     path = tmp_path / "kernel.py"
     path.write_text(chip.source.text)
     monkeypatch.delenv("TRITON_INTERPRET")
-    done = subprocess.run([sys.executable, "-c", COMPILE, str(path), str(chip.warps)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE, str(path), str(chip.warps)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200 * 1024  # bytes of shared memory
 

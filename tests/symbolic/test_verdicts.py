@@ -9,6 +9,7 @@ import pytest
 import rulec
 from rulec.ir.build import build
 from rulec.source import RuleError, render_text
+from rulec.source.cache import cache_folder
 from rulec.symbolic import check as checking
 from rulec.symbolic.check import check_laws
 from rulec.symbolic.equivalence import parse_matches, prove_equal
@@ -163,7 +164,7 @@ def test_numbers_that_are_not_finite_are_no_trials(recwarn):
 def test_a_damaged_cache_is_proved_anew():
     law = "update(w) == lr * mean[n](x[i] * x[j])"
     (before,) = diagnostics(law)
-    for file in checking.proof_folder().glob("*.json"):
+    for file in cache_folder("proofs").glob("*.json"):
         file.write_text("{", encoding="utf-8")
     (after,) = diagnostics(law)
     assert (after.id, after.notes) == (before.id, before.notes)

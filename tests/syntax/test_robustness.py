@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rulec.source import RuleError, Source, render_json, render_text
 from rulec.syntax import format_source, parse_source, read_source
-from rulec.syntax.parser import lark_parser
+from rulec.syntax.grammar import lark_parser
 
 GOOD = [path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[1] / "good").glob("*.rule"))]
 PIECES = [

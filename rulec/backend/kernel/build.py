@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from rulec.backend import messages
-from rulec.backend.files import cache_folder, written_once
 from rulec.source import RuleError
+from rulec.source.cache import cache_folder, keep
 
 FLAGS = (
     "-O3",
@@ -38,7 +38,12 @@ FLAGS = (
 def remembered(content: str, make: Callable[[], str]) -> str:
     """Return the text that `make` makes, or made in an earlier start from the same content with the same code."""
     key = hashlib.sha256("\n".join((content, _code(), torch.__version__)).encode()).hexdigest()
-    return written_once(cache_folder() / f"{key[:32]}.cpp", make).read_text()
+    path = cache_folder("kernels") / f"{key[:32]}.cpp"
+    if path.exists():
+        return path.read_text()
+    text = make()
+    keep(path, text.encode())
+    return text
 
 
 def load_library(source: str) -> ctypes.CDLL:
@@ -47,7 +52,7 @@ def load_library(source: str) -> ctypes.CDLL:
     if compiler is None:
         raise RuleError([messages.no_compiler(compiler_name())])
     key = hashlib.sha256("\n".join((source, *FLAGS, _version(compiler), _processor())).encode()).hexdigest()
-    library = cache_folder() / f"{key[:32]}.so"
+    library = cache_folder("kernels") / f"{key[:32]}.so"
     if not library.exists():
         _compile(compiler, source, library)
     return ctypes.CDLL(str(library))

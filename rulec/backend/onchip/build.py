@@ -6,14 +6,15 @@ import hashlib
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rulec.backend import messages
-from rulec.backend.files import cache_folder, written_once
 from rulec.source import RuleError
+from rulec.source.cache import cache_folder, keep
 
 INTERPRET = "TRITON_INTERPRET"  # Triton's own variable: kernels run in Python, on any machine
 
@@ -35,7 +36,7 @@ def load_launcher(text: str) -> Launch:
     if not has_triton():
         raise RuleError([messages.no_triton()])
     name = f"rulec_onchip_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-    module = sys.modules.get(name) or imported(name, written_once(cache_folder() / f"{name}.py", lambda: text))
+    module = sys.modules.get(name) or imported(name, _file(f"{name}.py", text))
     kernel: Any = module.unroll  # type: ignore[attr-defined]
 
     from triton.runtime.errors import TritonError
@@ -47,6 +48,17 @@ def load_launcher(text: str) -> Launch:
             raise RuleError([messages.triton_failed(str(problem).strip().split("\n")[0])]) from None
 
     return launch
+
+
+def _file(name: str, text: str) -> Path:
+    """Return a file with the text: in the cache, or beside other passing things where that cannot be written."""
+    path = cache_folder("kernels") / name
+    if not path.exists():
+        keep(path, text.encode())
+    if not path.exists():
+        path = Path(tempfile.mkdtemp()) / name
+        path.write_text(text)
+    return path
 
 
 def imported(name: str, path: str | Path) -> object:

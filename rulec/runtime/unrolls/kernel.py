@@ -19,8 +19,8 @@ from rulec.backend import messages
 from rulec.backend.kernel.build import lend_products, load_library, matrix_library, remembered
 from rulec.backend.kernel.operations import Unsupported
 from rulec.backend.kernel.source import Part, Plan, kernel_source
-from rulec.backend.liveness import carried_states, restricted
-from rulec.backend.lowering import Lowered, lower_prediction, lower_step
+from rulec.backend.liveness import restricted
+from rulec.backend.lowering import Lowered
 from rulec.backend.modules import graph_module
 from rulec.backend.reverse import reversible
 from rulec.runtime.unrolls.engine import Form
@@ -70,9 +70,7 @@ class Sizes(NamedTuple):
 
 def kernel_for(rule: CompiledRule, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Kernel:
     """Generate and compile, or take both from what an earlier start left on disk. `data` and `query` are `x` and `y` of a step and of the prediction, with the axes of `form`."""
-    step = lower_step(rule.optimised, rule.network, rule.loss, {}, rule.dtype)
-    prediction = lower_prediction(rule.optimised, rule.network, rule.loss, {}, rule.dtype)
-    states = step.outputs[:-2] if form.unread else carried_states(step, prediction)
+    step, prediction, states = rule.one.lowered, rule.one.lowered_prediction, rule.carried(form.unread)
     whole = restricted(step, states, states), restricted(prediction, ("prediction",), states)
     genome = tuple(dict.fromkeys(slot.name for lowered in whole for slot in lowered.genome))
     learned = tuple(name in form.learned for name in genome)

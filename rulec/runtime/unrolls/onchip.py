@@ -17,8 +17,8 @@ from torch import Tensor, fx
 
 from rulec.backend import messages
 from rulec.backend.kernel.operations import Unsupported
-from rulec.backend.liveness import carried_states, restricted
-from rulec.backend.lowering import Lowered, lower_prediction, lower_step
+from rulec.backend.liveness import restricted
+from rulec.backend.lowering import Lowered
 from rulec.backend.modules import graph_module
 from rulec.backend.onchip.build import Launch, load_launcher
 from rulec.backend.onchip.source import Array, Loop, Part, Source, loop_source
@@ -65,10 +65,9 @@ def on_chip(
     rule: CompiledRule, axes: tuple[str, ...], unread: bool, data: Data, predicts: bool, turning: Turning | None = None
 ) -> OnChip:
     """Generate for data like these: `x` and `y` of a step, and of the query. Raises `RuleError` where no kernel can be generated."""
-    step = lower_step(rule.optimised, rule.network, rule.loss, {}, rule.dtype)
-    prediction = lower_prediction(rule.optimised, rule.network, rule.loss, {}, rule.dtype)
-    states = step.outputs[:-2] if unread else carried_states(step, prediction)
-    step, prediction = restricted(step, states, states), restricted(prediction, ("prediction",), states)
+    states = rule.carried(unread)
+    step = restricted(rule.one.lowered, states, states)
+    prediction = restricted(rule.one.lowered_prediction, ("prediction",), states)
     parts = (step, prediction) if predicts else (step,)
     shapes = {slot.name: slot.shape for lowered in parts for slot in lowered.genome}
     genome, batch = tuple(shapes), data[0][0].shape[len(axes)]
@@ -162,7 +161,7 @@ def _part(
     shapes = [slot.shape for slot in lowered.genome] + [_sized(slot.shape, batch) for slot in lowered.state]
     shapes += [tuple(value.shape[lead:]) for value in pair]
     shapes += [(), *(_sized(site.shape, batch) for site in lowered.noise)]
-    examples = [torch.empty(shape, dtype=rule.dtype) for shape in shapes]
+    examples = [torch.empty(shape, dtype=rule.dtype, device=rule.device) for shape in shapes]
     reads = [("fixed", genome.index(slot.name)) for slot in lowered.genome]
     reads += [("carried", carried.index(slot.name)) for slot in lowered.state]
     reads += [("data", 0), ("data", 1), ("counter", 0)]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from rulec.backend.files import cache_folder, written_once
 from rulec.source import RuleError
+from rulec.source.cache import cache_folder, keep
 
 if TYPE_CHECKING:
     from rulec.runtime.compiled import CompiledRule
@@ -31,9 +31,13 @@ def on_chip_or(rule: CompiledRule, told: object, chip: Callable[[], Result], gra
     if not measures(rule):
         return graphs()
     if told not in rule.ways:
-        known = repr((rule.rule_hash, rule.network, rule.leading, rule.dtype, rule.precision, told, _machine()))
-        path = cache_folder() / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.way"
-        rule.ways[told] = written_once(path, lambda: quickest({CHIP: chip, GRAPHS: graphs})).read_text()
+        known = repr((str(rule.one.lowered.graph), rule.leading, rule.dtype, rule.precision, told, _machine()))
+        path = cache_folder("kernels") / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.way"
+        if path.exists():
+            rule.ways[told] = path.read_text()
+        else:
+            rule.ways[told] = quickest({CHIP: chip, GRAPHS: graphs})
+            keep(path, rule.ways[told].encode())
     return chip() if rule.ways[told] == CHIP else graphs()
 
 
