@@ -9,6 +9,7 @@ DEMO := runs/demo
 TESTS ?= tests
 JOBS ?= auto
 BENCH ?=
+EXTRAS ?= test
 
 export MPLBACKEND ?= Agg
 # For networks as small as these a second thread costs more than it brings.
@@ -20,14 +21,14 @@ export OMP_NUM_THREADS ?= 1
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: $(STAMP)  ## install rulec and what its tests need into .venv (an existing one is taken over)
+setup: $(STAMP)  ## install rulec and what its tests need into .venv (an existing one is taken over; EXTRAS=test,triton for more)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rulec needs Python 3.11 or newer: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: setup  ## check, compile and draw a rule, meta-learn its genome on digits, compare with SGD and Adam
