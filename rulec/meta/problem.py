@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rulec.meta.batches import Batches, laid_out
 from rulec.meta.objective import Judged, Scored, judged, scored
-from rulec.meta.parameters import Free, Parameters, with_initial
+from rulec.meta.parameters import Free, Parameters, with_copies, with_initial
 from rulec.meta.part import Part
 from rulec.meta.processes import ALONE, Team
 from rulec.meta.seeds import derived_seed
@@ -42,7 +42,11 @@ class Problem:
     living: State | None = None
     _whole: dict[int, Episode] = field(default_factory=dict, compare=False, repr=False)  # the last trajectory's data
     team: Team = ALONE  # the processes that share the work
-    part: Part | None = None  # of a larger problem, where this is the share of one process
+    part: Part | None = None  # of a larger problem, where this is the share of one process, or worked on in its turn
+    draws: Draws | None = None  # what was drawn for a larger problem before it came to this part of it
+    at_once: int | None = (
+        None  # networks that are worked on at a time where there is a gradient; None: all (`rulec.meta.turns`)
+    )
 
     @property
     def members(self) -> int:
@@ -66,15 +70,20 @@ class Problem:
 
     def batches(self, number: int) -> Batches:
         """Draw the data of meta-step `number`. Where all episodes are the same task, each part of an inner loop draws its own."""
+        return laid_out(self.episode(number), self.step)
+
+    def episode(self, number: int) -> Episode:
+        """Draw the episode of meta-step `number`, or the part of one that an inner loop which goes on has come to."""
+        if self.draws is not None:
+            return self.draws.episode
         if not self.goes_on or self.lessons.single:
-            return laid_out(self._drawn(number, self.inner_steps), self.step)
+            return self._drawn(number, self.inner_steps)
         trajectory, place = self.place(number)
         if trajectory not in self._whole:
             self._whole.clear()
             self._whole[trajectory] = self._drawn(trajectory, self.horizon)
         whole, updates = self._whole[trajectory], slice(place * self.inner_steps, (place + 1) * self.inner_steps)
-        own = replace(whole, support_x=whole.support_x[updates], support_y=whole.support_y[updates])
-        return laid_out(own, self.step)
+        return replace(whole, support_x=whole.support_x[updates], support_y=whole.support_y[updates])
 
     def _drawn(self, number: int, steps: int) -> Episode:
         """Draw an episode, or of one that several processes share, the tasks of this one."""
@@ -92,9 +101,20 @@ class Problem:
         """Draw fresh synapses for meta-step `number`, or go on; learned initial values take the place of drawn ones."""
         if self.living is not None:
             return self.living
-        seed = derived_seed("synapses", self.seed, self.place(number)[0])
-        state = self.step.init_state(seed, batch=self.batch)
+        state = self.synapses(number)
         return with_initial(self.step, state, self.parameters.initial_state(free))
+
+    def synapses(self, number: int) -> State:
+        """Draw fresh synapses for meta-step `number`, but for those that begin with what is learned."""
+        if self.draws is not None:
+            return self.draws.state
+        seed = derived_seed("synapses", self.seed, self.place(number)[0])
+        given = with_copies(self.step, self.parameters.initial)
+        return self.step.init_state(seed, batch=self.batch, given=given)
+
+    def drawn(self, number: int) -> Draws:
+        """Draw all that meta-step `number` begins with, for parts of the problem that take turns."""
+        return Draws(self.episode(number), {} if self.living is not None else self.synapses(number))
 
     def begun(self, free: Free, number: int) -> Inner:
         """Return the inner problem of meta-step `number`: genome, initial state and data."""
@@ -129,6 +149,17 @@ class Problem:
         """Make the updates from `first` up to `last`; states that no prediction reads are left out."""
         x, y = inner.batches.x[first:last], inner.batches.y[first:last]
         return self.step.unroll(inner.genome, state, x, y, unread=False, memory=self.memory)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance has to say about a meta-step but noise: data, and synapses (members, tasks, ...) where they are fresh."""
+
+    episode: Episode
+    state: State
+
+    def of(self, part: Part) -> Draws:
+        return Draws(self.episode.some_tasks(part.tasks), part.of_states(self.state))
 
 
 @dataclass(frozen=True)

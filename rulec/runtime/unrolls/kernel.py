@@ -81,7 +81,7 @@ def kernel_for(rule: CompiledRule, form: Form, data: Sequence[Tensor], query: Se
         sorted(form.learned),
         (form.axes, form.reverse, form.unread, form.straight),
         (rule.dtype, matrix_library() is not None),
-        [tuple(d.shape) for d in (*data, *query)],
+        [tuple(d.shape[len(form.axes) :]) for d in (*data, *query)],
         [(slot.name, slot.shape) for lowered in whole for slot in (*lowered.genome, *lowered.state)],
     )
     source = remembered(repr(told), lambda: _source(rule, form, whole, data, query, genome, learned))
