@@ -114,11 +114,12 @@ def prepare_rulec(problem: Maml, backend: str = "auto", straight: bool = False, 
         memory=None,
         patience=1,
     )
-    assert isinstance(made.method, GradientDescent)
+    method = made.method
+    assert isinstance(method, GradientDescent)
     free = {f"init(w.{name})": value.unsqueeze(0) for name, value in problem.weights.items()}
 
     def run() -> Answer:
-        _, gradient = made.method.found(made.problem, free, 0)
+        _, gradient = method.found(made.problem, free, 0)
         return _answered(problem, {name: gradient[f"init(w.{name})"][0] for name in problem.weights})
 
     return run

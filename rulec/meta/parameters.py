@@ -122,7 +122,12 @@ def with_copies(step: CompiledRule, names: Collection[str]) -> dict[str, str]:
 
 
 def with_initial(step: CompiledRule, state: State, initial: State) -> State:
-    """Put initial values (members, ...) in the place of drawn ones, the same for all tasks and replicas.
+    """Put initial values (members, ...) in the place of drawn ones, the same for all tasks and replicas."""
+    return step.widened(with_common(step, state, initial))
+
+
+def with_common(step: CompiledRule, state: State, initial: State) -> State:
+    """Put initial values (members, ...) in the place of drawn ones, of size one along tasks and replicas.
 
     States that begin as copies of others follow them.
     """
@@ -135,7 +140,7 @@ def with_initial(step: CompiledRule, state: State, initial: State) -> State:
         value = value if step.population is not None else value[0].unsqueeze(0)
         lead = value.shape[:1] if step.population is not None else ()
         own = value.shape[1:]
-        placed[name] = value.reshape(*lead, *[1] * count, *own).expand(state[name].shape)
+        placed[name] = value.reshape(*lead, *[1] * count, *own)
     return placed
 
 

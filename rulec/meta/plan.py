@@ -16,12 +16,12 @@ from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import as_members, check_fit
 from rulec.meta.hypergradients import Hypergradient, Settings, hypergradient_of
 from rulec.meta.hypergradients.choice import chosen
-from rulec.meta.hypergradients.memory import Held, held_by
+from rulec.meta.hypergradients.memory import held_by
 from rulec.meta.outer import check_inner, fitted, outer_from, with_rate
 from rulec.meta.parameters import Free, parameters_of, shared_initial
 from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
-from rulec.meta.turns import networks_at_once
+from rulec.meta.turns import Held, networks_at_once
 from rulec.runtime.compiled import CompiledRule, Genome
 from rulec.runtime.domains import inside
 from rulec.semantics.typed import OptionValue, Outer
@@ -104,7 +104,7 @@ def plan(
     free = parameters.free(genome, shared_initial(step, parameters.initial, derived_seed("initial", seed)))
     free = {name: value.detach() for name, value in free.items()}
     held = held_by(method, free, outer, step, updates, problem.batch, _asked(problem))
-    at_once = networks_at_once(step, problem.batch, held.each, held.update, problem.memory)
+    at_once = networks_at_once(step, problem.batch, held, problem.memory)
     count = _count("steps", _chosen(steps, outer, "generations", STEPS), 0)
     return Plan(
         replace(problem, at_once=at_once),

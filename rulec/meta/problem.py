@@ -8,8 +8,8 @@ from functools import partial
 from torch import Tensor
 
 from rulec.meta.batches import Batches, laid_out
-from rulec.meta.objective import Judged, Scored, judged, scored
-from rulec.meta.parameters import Free, Parameters, with_copies, with_initial
+from rulec.meta.objective import Judged, Scored, per_member, scored
+from rulec.meta.parameters import Free, Parameters, with_common, with_copies, with_initial
 from rulec.meta.part import Part
 from rulec.meta.processes import ALONE, Team
 from rulec.meta.seeds import derived_seed
@@ -40,7 +40,9 @@ class Problem:
     query: int | None
     memory: int | None = None  # bytes that an inner loop may keep for its way back; None: everything
     living: State | None = None
-    _whole: dict[int, Episode] = field(default_factory=dict, compare=False, repr=False)  # the last trajectory's data
+    _whole: dict[tuple[int, Part | None], Episode] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # the last trajectory's data
     team: Team = ALONE  # the processes that share the work
     part: Part | None = None  # of a larger problem, where this is the share of one process, or worked on in its turn
     draws: Draws | None = None  # what was drawn for a larger problem before it came to this part of it
@@ -79,10 +81,11 @@ class Problem:
         if not self.goes_on or self.lessons.single:
             return self._drawn(number, self.inner_steps)
         trajectory, place = self.place(number)
-        if trajectory not in self._whole:
+        key = trajectory, self.part
+        if key not in self._whole:
             self._whole.clear()
-            self._whole[trajectory] = self._drawn(trajectory, self.horizon)
-        whole, updates = self._whole[trajectory], slice(place * self.inner_steps, (place + 1) * self.inner_steps)
+            self._whole[key] = self._drawn(trajectory, self.horizon)
+        whole, updates = self._whole[key], slice(place * self.inner_steps, (place + 1) * self.inner_steps)
         return replace(whole, support_x=whole.support_x[updates], support_y=whole.support_y[updates])
 
     def _drawn(self, number: int, steps: int) -> Episode:
@@ -119,7 +122,10 @@ class Problem:
     def begun(self, free: Free, number: int) -> Inner:
         """Return the inner problem of meta-step `number`: genome, initial state and data."""
         genome = self.parameters.genome(free, self.fixed)
-        return Inner(genome, self.start(free, number), self.batches(number), self.parameters.values(free))
+        state = common = self.start(free, number)
+        if self.living is None:
+            common = with_common(self.step, state, self.parameters.initial_state(free))
+        return Inner(genome, state, self.batches(number), self.parameters.values(free), common)
 
     def lesson(self, free: Free, number: int, *, straight: bool = False, memory: Memory = None) -> Scored:
         """Learn for `inner_steps` updates from the support, then judge the predictions on the query.
@@ -127,18 +133,23 @@ class Problem:
         `straight` and `memory` are those of `CompiledRule.lesson`; the problem's own memory goes before.
         """
         inner = self.begun(free, number)
-        return self.judged(inner, inner.state, 0, straight=straight, memory=memory)
+        return self.judged(inner, inner.common, 0, straight=straight, memory=memory)
 
     def judged(
         self, inner: Inner, state: State, first: int, *, straight: bool = False, memory: Memory = None
     ) -> Scored:
-        """Make the updates from `first` on, which find this state, and judge the predictions on the query."""
+        """Make the updates from `first` on, which find this state, and judge the predictions on the query.
+
+        States may have size one along tasks and replicas.
+        """
         data, memory = inner.batches, self.memory or memory
         x, y = data.x[first:], data.y[first:]
 
         def found(questions: Tensor, answers: Tensor) -> Judged:
-            prediction = self.step.lesson(inner.genome, state, x, y, questions, straight=straight, memory=memory)
-            return judged(self.task, prediction, answers)
+            loss, prediction = self.step.judged_lesson(
+                inner.genome, state, x, y, questions, answers, self.task.loss, straight=straight, memory=memory
+            )
+            return Judged(loss, per_member(self.task.accuracy(prediction, answers)))
 
         on = {"query": found(data.query_x, data.query_y)}
         if any(objective.on == "support" for objective in self.outer.objectives):
@@ -170,3 +181,4 @@ class Inner:
     state: State
     batches: Batches
     learned: Free
+    common: State  # the state at the start once more, where what is learned has size one along tasks and replicas

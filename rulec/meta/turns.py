@@ -1,27 +1,40 @@
 """Parts of a problem that take turns: how many networks a process works on at a time.
 
 A meta-gradient is a mean over tasks, and that of a member depends on no other member. So the way forward, the objective and the way
-back of some networks can be done before those of the next begin, and memory is that of one part. Generated kernels take one network after
-the other anyway, and lose nothing as long as each core has one; other backends work on all at once, and are divided only where memory
-is bounded, as is a rule with noise, which every part draws for the whole.
+back of some networks can be done before those of the next begin, and memory is that of one part. Where a generated kernel takes each network
+there and back by itself (`CompiledRule.judged_lesson`), nothing is gained. Otherwise parts are made where memory is bounded and the whole
+would need more; and unasked, where kernels do most of the work and networks are so large that the calls of a part do not count. A rule
+with noise, which every part draws for the whole, is divided only if it is asked for.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from rulec.meta.part import Part, even_parts
-from rulec.runtime.unrolls.choice import CACHE
-from rulec.runtime.unrolls.run import SMALL_STEP
 
 if TYPE_CHECKING:
     from rulec.meta.problem import Problem
     from rulec.runtime.compiled import CompiledRule
 
-LARGE = 8 * 2**20  # bytes up to which all networks may hold what they like
+Way = Literal["kernel", "both", "graph"]
+LARGE = 8 * 2**20  # bytes that a part may hold unasked
+
+
+@dataclass(frozen=True)
+class Held:
+    """The bytes that each network holds until its way back, and what for.
+
+    `way` says where: in a generated `kernel` if there is one, in one and in other graphs (`both`), or in the `graph` of all networks.
+    """
+
+    each: int
+    of: str
+    way: Way = "graph"
 
 
 def turns(problem: Problem) -> list[Part]:
@@ -34,19 +47,20 @@ def turns(problem: Problem) -> list[Part]:
     return even_parts(axis, whole, least)
 
 
-def networks_at_once(step: CompiledRule, batch: int, each: int, update: int, memory: int | None) -> int:
-    """Return how many networks to work on at a time, where each holds so many bytes until its way back, `update` of them for an update.
-
-    `update` is 0 where it is no generated kernel that holds them. `memory` is a bound that was asked for.
-    """
+def networks_at_once(step: CompiledRule, batch: int, held: Held, memory: int | None) -> int:
+    """Return how many networks to work on at a time, where `memory` is a bound that was asked for."""
     nets, threads = prod(step.lead_shape), torch.get_num_threads()
-    kernel = update > 0 and step.backend_for(batch) == "kernel"
-    if kernel and update < SMALL_STEP:
-        return nets  # a thread makes such updates again, for one network after the other
-    room = nets * each if memory is None else memory
-    if kernel and not step.lowered.noise and nets * each > LARGE:
-        room = min(room, threads * CACHE)
-    return min(nets, max(threads, room // each))
+    if takes_each(step, batch, held):
+        return nets
+    room = nets * held.each if memory is None else memory
+    if held.way != "graph" and step.backend_for(batch) == "kernel" and not step.lowered.noise:
+        room = min(room, LARGE)
+    return nets if nets * held.each <= room else min(nets, max(threads, room // held.each))
+
+
+def takes_each(step: CompiledRule, batch: int, held: Held) -> bool:
+    """Whether a generated kernel takes each network there and back, and a thread holds what one needs."""
+    return held.way == "kernel" and step.backend_for(batch) == "kernel"
 
 
 def fewest(step: CompiledRule) -> int:

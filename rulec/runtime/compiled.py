@@ -19,7 +19,8 @@ from rulec.network.graph import Network
 from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries, input_of, target_of
 from rulec.runtime.initial import Draw, default_weight, is_drawn, net_weight
-from rulec.runtime.unroll import data_axes, narrowed, unroll
+from rulec.runtime.losses import mean_loss
+from rulec.runtime.unroll import data_axes, judged, narrowed, unroll
 from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
 from rulec.runtime.unrolls.engine import Engine, Form, Memory, engine_for
@@ -80,12 +81,12 @@ class CompiledRule:
 
     # --- What goes in and out ---
 
-    @property
+    @cached_property
     def leading(self) -> dict[str, int]:
         named = {"P": self.population, "T": self.tasks, "R": self.replicas}
         return {label: size for label, size in named.items() if size is not None}
 
-    @property
+    @cached_property
     def lead_shape(self) -> tuple[int, ...]:
         return tuple(self.leading.values())
 
@@ -345,6 +346,38 @@ class CompiledRule:
         return unroll(self, genome, state, data, input_of(self, query), unread=False, straight=straight, memory=memory)[
             0
         ]
+
+    def judged_lesson(
+        self,
+        genome: Genome,
+        state: State,
+        x: Batches,
+        y: Batches,
+        query: Tensor,
+        answers: Tensor,
+        loss: str,
+        *,
+        memory: Memory = None,
+        straight: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Learn as `lesson` does, and judge the predictions: return the mean `loss` of each member, (members,), and the predictions.
+
+        Only the loss can be differentiated; a generated kernel does so one network after the other, and keeps nothing of those that
+        are done. States may have size one along tasks and replicas, where all begin alike.
+        """
+        data = self._batches(x, y)
+        pair = input_of(self, query), target_of(self, answers)
+        found = data and judged(self, genome, state, data, pair, loss, straight=straight, memory=memory)
+        if found:
+            return found[0], found[1]
+        prediction = self.lesson(genome, self.widened(state), x, y, query, memory=memory, straight=straight)
+        members = self.population or 1
+        return mean_loss(loss, prediction, pair[1]).reshape(members, -1).mean(1), prediction.detach()
+
+    def widened(self, state: Mapping[str, Tensor]) -> State:
+        """Return states in full size: those of size one along tasks and replicas are the same for all."""
+        count = len(self.lead_shape)
+        return {n: v.expand(*self.lead_shape, *v.shape[count:]) if v.ndim else v for n, v in state.items()}
 
     def lesson_tangents(
         self, genome: Genome, state: State, tangents: Mapping[str, Tensor], x: Batches, y: Batches, query: Tensor

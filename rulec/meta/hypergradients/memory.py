@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
+
+import torch
 
 from rulec.meta.hypergradients.interface import Hypergradient
 from rulec.meta.parameters import Free
 from rulec.meta.sharing import share_of
-from rulec.meta.turns import turns
+from rulec.meta.turns import Held, Way, takes_each, turns
 from rulec.runtime.compiled import CompiledRule
 from rulec.semantics.typed import Outer
 
 if TYPE_CHECKING:
     from rulec.meta.plan import Plan
-
-
-@dataclass(frozen=True)
-class Held:
-    """The bytes that each network holds, and what for; `update` of them for one update, where a generated kernel may hold them."""
-
-    each: int
-    of: str
-    update: int = 0
 
 
 def held_by(
@@ -37,14 +29,15 @@ def held_by(
         if through.name == "truncated":
             updates = min(updates, int(through.arguments[0]))
         kept = 1 if through.name == "one_step" else fewest_updates(updates) if outer.checkpoint else updates
-        return Held(kept * each + asked, f"{kept} update{'s' * (kept != 1)}", each)
+        return Held(kept * each + asked, f"{kept} update{'s' * (kept != 1)}", "kernel")
     if through.name == "forward":
         directions = min(32, sum(value[0].numel() for value in free.values()))
         tangents = f"{directions} tangent{'s' * (directions > 1)} of the networks, however many updates"
         return Held((directions + 1) * states, tangents)
     if tried > 1 or through.name == "cma":
         return Held(tried * states, f"{tried} copies of the networks" if tried > 1 else "the candidates' networks")
-    return Held(5 * states + each + asked, "one update and a few copies of the networks, however many updates", each)
+    way: Way = "graph" if through.name == "evograd" else "both"
+    return Held(5 * states + each + asked, "one update and a few copies of the networks, however many updates", way)
 
 
 def told_memory(made: Plan) -> str:
@@ -52,6 +45,8 @@ def told_memory(made: Plan) -> str:
     problem = share_of(made.problem)
     nets, part = prod(problem.step.lead_shape), turns(problem)[-1]
     here = nets * part.count // part.whole
+    if takes_each(problem.step, problem.batch, made.held):
+        here = min(nets, torch.get_num_threads())
     kept, of = made.held.each * here, made.held.of
     if here < nets:
         of = f"{of}, {here} of {nets} networks at a time"

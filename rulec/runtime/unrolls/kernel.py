@@ -118,6 +118,7 @@ def _source(
         _data_sizes(whole[0], data, lead),
         _data_sizes(whole[1], query, lead),
         query[0].shape[lead] * rule.network.output.shape[0],
+        rule.network.output.shape[0],
         rule.dtype == torch.float64,
         matrix_library() is not None,
     )
