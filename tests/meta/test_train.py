@@ -120,7 +120,7 @@ def test_meta_training_never_sees_held_out_data(backprop, digits, monkeypatch):
 
     monkeypatch.setattr(type(digits), "episode", noted)
     meta_train(backprop.compile("64-8-10"), digits, steps=4, **SMALL)
-    assert asked == [False] * 4 + [False, True]  # four meta-steps, the scores, the report
+    assert asked == [False] * 5 + [False, True]  # the size of a query, four meta-steps, the scores, the report
 
 
 def test_only_what_the_outer_step_names_is_learned(many, functions):
