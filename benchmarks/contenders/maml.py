@@ -7,7 +7,7 @@ each with batch normalisation and relu, and a dense layer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +19,9 @@ from torch.nn.functional import batch_norm, conv2d, cross_entropy, mse_loss
 import rulec
 from benchmarks.adaptation import Maml
 from benchmarks.contender import Absent, Answer, Contender, Run, answer, need_jax
-from rulec.runtime.unrolls.engine import Memory
+from rulec.meta.hypergradients.descent import GradientDescent
+from rulec.meta.plan import plan
+from rulec.tasks.task import Episode, Task
 
 EPS = 1e-5  # of batch normalisation
 LOSSES: dict[str, Callable[..., Tensor]] = {"mse": mse_loss, "cross_entropy": cross_entropy}
@@ -46,22 +48,79 @@ def _answered(problem: Maml, gradients: dict[str, Any]) -> Answer:
 # --- rulec -----------------------------------------------------------------------------------
 
 
-def prepare_rulec(problem: Maml, backend: str = "auto", straight: bool = False, memory: Memory = None) -> Run:
-    compiled = rulec.load("sgd").compile(
-        problem.net, tasks=len(problem.x), loss=problem.loss, dtype=problem.x.dtype, backend=backend
+OUTER = """
+outer given "Initial weights for these tasks"
+  option updates = 5
+  inner sgd for updates steps on support
+  meta init(w)
+  minimize loss on query
+  through {through}
+  by adam(lr = 0.001)
+"""
+
+
+@dataclass(frozen=True)
+class Given(Task):
+    """The tasks of a problem, in every episode."""
+
+    problem: Maml
+
+    name = "given"
+
+    @property
+    def loss(self) -> str:  # type: ignore[override]
+        return self.problem.loss
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return tuple(self.problem.x.shape[2:])
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return self.problem.y.shape[-1]
+
+    def episode(
+        self, *, seed: int, steps: int, batch: int, tasks: int = 1, query: int | None = None, held_out: bool = False
+    ) -> Episode:
+        x, y = (value[:tasks].expand(steps, *value[:tasks].shape) for value in (self.problem.x, self.problem.y))
+        return Episode(x, y, self.problem.query_x[:tasks], self.problem.query_y[:tasks], (self.name,) * tasks)
+
+    def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return (prediction.argmax(-1) == target.argmax(-1)).to(prediction.dtype).mean(-1)
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name}
+
+
+def prepare_rulec(problem: Maml, backend: str = "auto", straight: bool = False, checkpoint: bool = False) -> Run:
+    """Prepare the gradient that `rulec train` follows."""
+    through = "first_order" if straight else "unroll with checkpoint" if checkpoint else "unroll"
+    rule = rulec.parse(rulec.load("sgd").text + OUTER.format(through=through))
+    dtype = problem.x.dtype
+    compiled = rule.compile(problem.net, tasks=len(problem.x), loss=problem.loss, dtype=dtype, backend=backend)
+    made = plan(
+        compiled,
+        Given(problem),
+        rule.outer("given", {"updates": problem.steps}),
+        None,
+        {"lr": torch.tensor(problem.lr, dtype=dtype)},
+        steps=None,
+        seed=0,
+        batch=problem.x.shape[1],
+        query=None,
+        inner_steps=None,
+        lr=None,
+        clip=None,
+        memory=None,
+        patience=1,
     )
-    state, genome = compiled.init_state(), {"lr": torch.tensor(problem.lr, dtype=problem.x.dtype)}
-    x, y = (value.expand(problem.steps, *value.shape) for value in (problem.x, problem.y))
-    judged = LOSSES[problem.loss]
+    method = made.method
+    assert isinstance(method, GradientDescent)
+    free = {f"init(w.{name})": value.unsqueeze(0) for name, value in problem.weights.items()}
 
     def run() -> Answer:
-        leaves = problem.leaves()
-        begun = {f"w.{name}": leaf.expand(len(problem.x), *leaf.shape) for name, leaf in leaves.items()}
-        prediction = compiled.lesson(
-            genome, {**state, **begun}, x, y, problem.query_x, straight=straight, memory=memory
-        )
-        loss = judged(prediction.flatten(0, 1), problem.query_y.flatten(0, 1))
-        return _answered(problem, dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True)))
+        _, gradient = method.found(made.problem, free, 0)
+        return _answered(problem, {name: gradient[f"init(w.{name})"][0] for name in problem.weights})
 
     return run
 
@@ -224,7 +283,7 @@ def prepare_jax(problem: Maml) -> Run:
 
 
 RULEC: Contender[Maml] = Contender("rulec auto", prepare_rulec)
-RULEC_LEAST: Contender[Maml] = Contender("rulec auto, least memory", partial(prepare_rulec, memory="least"))
+RULEC_LEAST: Contender[Maml] = Contender("rulec auto, least memory", partial(prepare_rulec, checkpoint=True))
 RULEC_FX: Contender[Maml] = Contender("rulec fx", partial(prepare_rulec, backend="fx"))
 RULEC_INDUCTOR: Contender[Maml] = Contender(
     "rulec inductor", partial(prepare_rulec, backend="inductor"), limit=400, slow_start=True

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from rulec.meta import messages
 from rulec.meta.batches import batch_for, laid_out
-from rulec.meta.objective import query_loss
 from rulec.meta.parameters import with_initial
 from rulec.meta.seeds import derived_seed
 from rulec.runtime.compiled import CompiledRule, Genome, State
+from rulec.runtime.losses import mean_loss
 from rulec.source import RuleError
 from rulec.tasks.registry import task_from
 from rulec.tasks.task import Task
@@ -144,7 +144,7 @@ def measure(
         known = batches.x[max(updates - 1, 0) :][:1] if not setting.together else None
         prediction = _predicted(step, genome, state, batches.query_x, known)
         accuracy.append(task.accuracy(prediction, batches.query_y))
-        loss.append(query_loss(task.loss, prediction, batches.query_y))
+        loss.append(mean_loss(task.loss, prediction, batches.query_y))
         done = updates
     return Measured(
         setting.updates, torch.stack(accuracy).cpu(), torch.stack(loss).cpu(), episode.names, setting.together

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rulec.meta.parameters import Free
+from rulec.runtime.losses import mean_loss
 from rulec.semantics.typed import Objective
 from rulec.tasks.task import Task
 
@@ -22,13 +23,6 @@ class Scored:
     objective: Tensor
 
 
-def query_loss(kind: str, prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the mean loss over the batch, (..., batch, outputs) to (...): the same two losses as rules have."""
-    if kind == "mse":
-        return (prediction - target).square().mean((-2, -1))
-    return -(torch.log_softmax(prediction, -1) * target).sum(-1).mean(-1)
-
-
 @dataclass(frozen=True)
 class Judged:
     """Loss and accuracy of predictions, per member: (members,)."""
@@ -39,8 +33,8 @@ class Judged:
 
 def judged(task: Task, prediction: Tensor, target: Tensor) -> Judged:
     """Judge predictions (members, ..., batch, outputs)."""
-    loss = _per_member(query_loss(task.loss, prediction, target))
-    return Judged(loss, _per_member(task.accuracy(prediction.detach(), target)))
+    loss = per_member(mean_loss(task.loss, prediction, target))
+    return Judged(loss, per_member(task.accuracy(prediction.detach(), target)))
 
 
 def scored(objectives: Iterable[Objective], on: Mapping[str, Judged], learned: Free | None = None) -> Scored:
@@ -71,5 +65,6 @@ def squared_norm(learned: Free, name: str) -> Tensor | float:
     return torch.stack([p.reshape(len(p), -1).square().sum(1) for p in parts]).sum(0) if parts else 0.0
 
 
-def _per_member(values: Tensor) -> Tensor:
+def per_member(values: Tensor) -> Tensor:
+    """Average over tasks and replicas: (members, ...) to (members,)."""
     return values.flatten(1).mean(1) if values.ndim > 1 else values

@@ -6,6 +6,7 @@ first axis of members, one member per genome.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -111,22 +112,35 @@ def shared_initial(step: CompiledRule, names: tuple[str, ...], seed: int) -> Sta
     return chosen
 
 
+def with_copies(step: CompiledRule, names: Collection[str]) -> dict[str, str]:
+    """Return states and those that begin as copies of them, each with the one whose value it takes."""
+    found: dict[str, str] = {}
+    for name in names:
+        stem, place = name.split(".", 1)
+        found |= {f"{copy}.{place}": name for copy in copies_of(step.program, stem)}
+    return found | {name: name for name in names}
+
+
 def with_initial(step: CompiledRule, state: State, initial: State) -> State:
-    """Put initial values (members, ...) in the place of drawn ones, the same for all tasks and replicas.
+    """Put initial values (members, ...) in the place of drawn ones, the same for all tasks and replicas."""
+    return step.widened(with_common(step, state, initial))
+
+
+def with_common(step: CompiledRule, state: State, initial: State) -> State:
+    """Put initial values (members, ...) in the place of drawn ones, of size one along tasks and replicas.
 
     States that begin as copies of others follow them.
     """
-    for name, value in list(initial.items()):
-        stem, place = name.split(".", 1)
-        copies = [f"{other}.{place}" for other in copies_of(step.program, stem)]
-        initial = {**{copy: value for copy in copies if copy in state}, **initial}
+    for copy, name in with_copies(step, initial).items():
+        if copy in state:
+            initial = {copy: initial[name], **initial}
     count = len([label for label in step.leading if label != "P"])
     placed = dict(state)
     for name, value in initial.items():
         value = value if step.population is not None else value[0].unsqueeze(0)
         lead = value.shape[:1] if step.population is not None else ()
         own = value.shape[1:]
-        placed[name] = value.reshape(*lead, *[1] * count, *own).expand(state[name].shape)
+        placed[name] = value.reshape(*lead, *[1] * count, *own)
     return placed
 
 

@@ -16,10 +16,12 @@ from rulec.meta.batches import batch_for
 from rulec.meta.evaluate import as_members, check_fit
 from rulec.meta.hypergradients import Hypergradient, Settings, hypergradient_of
 from rulec.meta.hypergradients.choice import chosen
+from rulec.meta.hypergradients.memory import held_by
 from rulec.meta.outer import check_inner, fitted, outer_from, with_rate
 from rulec.meta.parameters import Free, parameters_of, shared_initial
 from rulec.meta.problem import Problem
 from rulec.meta.seeds import derived_seed
+from rulec.meta.turns import Held, networks_at_once
 from rulec.runtime.compiled import CompiledRule, Genome
 from rulec.runtime.domains import inside
 from rulec.semantics.typed import OptionValue, Outer
@@ -41,6 +43,7 @@ class Plan:
     free: Free
     steps: int
     identity: dict[str, str]
+    held: Held  # by each network during a meta-step
     why: str = ""  # why it is this hypergradient, where the outer step names none
 
 
@@ -99,15 +102,25 @@ def plan(
         None if memory is None else _count("memory", memory, 1),
     )
     free = parameters.free(genome, shared_initial(step, parameters.initial, derived_seed("initial", seed)))
+    free = {name: value.detach() for name, value in free.items()}
+    held = held_by(method, free, outer, step, updates, problem.batch, _asked(problem))
+    at_once = networks_at_once(step, problem.batch, held, problem.memory)
     count = _count("steps", _chosen(steps, outer, "generations", STEPS), 0)
     return Plan(
-        problem,
+        replace(problem, at_once=at_once),
         method,
-        {name: value.detach() for name, value in free.items()},
+        free,
         count,
         _identity(problem, clip, patience, genome),
+        held,
         why,
     )
+
+
+def _asked(problem: Problem) -> int:
+    """Return the samples of a query, as the task draws them."""
+    drawn = problem.lessons.episode(seed=0, steps=0, batch=problem.batch, tasks=1, query=problem.query)
+    return drawn.query_x.shape[1]
 
 
 def _chosen(given: OptionValue | None, outer: Outer, name: str, default: OptionValue) -> OptionValue:

@@ -18,8 +18,8 @@ from rulec.meta.checkpoint import Checkpoint, checkpoints_in, load_checkpoint, s
 from rulec.meta.conclusion import conclude
 from rulec.meta.evaluate import Setting, measure
 from rulec.meta.history import History
-from rulec.meta.hypergradients.choice import told_memory
 from rulec.meta.hypergradients.interface import Search
+from rulec.meta.hypergradients.memory import told_memory
 from rulec.meta.interrupt import Interruption
 from rulec.meta.plan import Plan, plan
 from rulec.meta.processes import Team, team_for

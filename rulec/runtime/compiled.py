@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -18,8 +18,9 @@ from rulec.ir.graph import Program
 from rulec.network.graph import Network
 from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries, input_of, target_of
-from rulec.runtime.initial import Draw, default_weight, net_weight
-from rulec.runtime.unroll import data_axes, narrowed, unroll
+from rulec.runtime.initial import Draw, default_weight, is_drawn, net_weight
+from rulec.runtime.losses import mean_loss
+from rulec.runtime.unroll import data_axes, judged, narrowed, unroll
 from rulec.runtime.unrolls.alike import Once, stored_once
 from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
@@ -35,6 +36,18 @@ Genome = dict[str, Tensor]
 State = dict[str, Tensor]
 Kind = Literal["step", "prediction", "loss"]
 Batches = Sequence[Tensor] | Tensor
+Axes = tuple[int | None, int | None, int | None]  # population, tasks, replicas
+
+_BY_SIZE = (
+    "_lowered",
+    "_graphs",
+    "_engines",
+    "choices",
+    "recordings",
+    "_tangents",
+    "_chips",
+    "ways",
+)  # what leading axes alone decide
 
 
 class Output(NamedTuple):
@@ -80,24 +93,18 @@ class CompiledRule:
 
     # --- What goes in and out ---
 
-    @property
+    @cached_property
     def leading(self) -> dict[str, int]:
         named = {"P": self.population, "T": self.tasks, "R": self.replicas}
         return {label: size for label, size in named.items() if size is not None}
 
-    @property
+    @cached_property
     def lead_shape(self) -> tuple[int, ...]:
         return tuple(self.leading.values())
 
     def resized(self, *, population: int | None, tasks: int | None, replicas: int | None) -> CompiledRule:
         """Return the rule compiled for other leading axes; asked for again, the same one, with the graphs that it has made."""
-        axes = population, tasks, replicas
-        if axes == (self.population, self.tasks, self.replicas):
-            return self
-        if axes not in self._others:
-            among = self.among if tasks == self.tasks else None
-            self._others[axes] = replace(self, population=population, tasks=tasks, replicas=replicas, among=among)
-        return self._others[axes]
+        return self._related((population, tasks, replicas), self.among if tasks == self.tasks else None)
 
     @property
     def one(self) -> CompiledRule:
@@ -105,15 +112,28 @@ class CompiledRule:
         return self.resized(population=None, tasks=None, replicas=None)
 
     def some_tasks(self, first: int, last: int) -> CompiledRule:
-        """Return the rule compiled for a part of its tasks: those get the synapses and the noise that they have in the whole."""
-        key = ("tasks", first, last)
-        if key not in self._others:
-            self._others[key] = replace(self, tasks=last - first, among=(first, self.tasks or 1))
-        return self._others[key]
+        """Return the rule compiled for a part of its tasks: those get the synapses and the noise that they have in the whole.
+
+        Parts of one size run on the same graphs.
+        """
+        begin, whole = self.among or (0, self.tasks or 1)
+        return self._related((self.population, last - first, self.replicas), (begin + first, whole))
+
+    def _related(self, axes: Axes, among: tuple[int, int] | None) -> CompiledRule:
+        if (axes, among) not in self._relatives:
+            population, tasks, replicas = axes
+            other = replace(self, population=population, tasks=tasks, replicas=replicas, among=among)
+            vars(other).update(_relatives=self._relatives, _kernels=self._kernels)
+            if among is not None:
+                alike = self._related(axes, None)
+                vars(other).update({name: getattr(alike, name) for name in _BY_SIZE})
+            self._relatives[axes, among] = other
+        return self._relatives[axes, among]
 
     @cached_property
-    def _others(self) -> dict[tuple[int | str | None, ...], CompiledRule]:
-        return {}
+    def _relatives(self) -> dict[tuple[Axes, tuple[int, int] | None], CompiledRule]:
+        """The same rule for other leading axes, and for other tasks of a whole."""
+        return {((self.population, self.tasks, self.replicas), self.among): self}
 
     @property
     def _drawn(self) -> tuple[int, ...]:
@@ -162,25 +182,30 @@ class CompiledRule:
             genome[slot.name] = drawn.to(self.device, self.dtype)
         return genome
 
-    def init_state(self, seed: int = 0, batch: int | None = None) -> State:
+    def init_state(self, seed: int = 0, batch: int | None = None, given: Collection[str] = ()) -> State:
         """Draw synapses; tasks and replicas differ, while every genome of a population starts from the same ones.
 
+        States that are `given`, as others will take their places, are zeros where no other one needs their numbers.
         Raises `RuleError` if the rule keeps neuron states and `batch` is not given.
         """
         generator = torch.Generator().manual_seed(seed)
-        lead = self._drawn
         samples = self._check_batch(batch)
-        state: State = {}
-        for slot in self._state_slots:
-            shape = (*lead, *(samples if size == -1 else size for size in slot.shape))
+        shapes = {s.name: tuple(samples if size == -1 else size for size in s.shape) for s in self._state_slots}
+        chance = [k for k, slot in enumerate(self._state_slots) if slot.name not in given and is_drawn(slot)]
+        needed = max(chance, default=-1) + 1
+        drawn: State = {}
+        for k, slot in enumerate(self._state_slots):
+            shape = (*self._drawn, *shapes[slot.name])
+            if slot.name in given and k >= needed:
+                continue
             if slot.state is None:
-                drawn = default_weight(generator, shape, slot)
+                drawn[slot.name] = default_weight(generator, shape, slot)
             else:
-                drawn = Draw(generator, shape, self.network, slot, state).evaluate(slot.state.initial)
-            state[slot.name] = drawn
-        state = {
-            name: self._with_population(self._kept(value)).to(self.device, self.dtype) for name, value in state.items()
-        }
+                drawn[slot.name] = Draw(generator, shape, self.network, slot, drawn).evaluate(slot.state.initial)
+        none = torch.zeros((), device=self.device, dtype=self.dtype)
+        state = {name: none.expand(*self.lead_shape, *shape) for name, shape in shapes.items()}
+        for name, value in drawn.items():
+            state[name] = self._with_population(self._kept(value)).to(self.device, self.dtype)
         state["t"] = torch.zeros((), dtype=torch.int64, device=self.device)
         state["seed"] = torch.tensor(seed, dtype=torch.int64, device=self.device)
         return state
@@ -266,8 +291,11 @@ class CompiledRule:
         return {}
 
     def kernel(self, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Kernel:
-        """Return the generated kernel of an unroll: see `rulec.runtime.kernel`. Raises `RuleError` where there can be none."""
-        key = (form, *(d.shape for d in (*data, *query)))
+        """Return the generated kernel of an unroll, whatever the sizes of leading axes: see `rulec.runtime.unrolls.kernel`.
+
+        Raises `RuleError` where there can be none.
+        """
+        key = (form, *(d.shape[len(form.axes) :] for d in (*data, *query)))
         if key not in self._kernels:
             self._kernels[key] = kernel_for(self, form, data, query)
         return self._kernels[key]
@@ -355,6 +383,38 @@ class CompiledRule:
         return unroll(self, genome, state, data, input_of(self, query), unread=False, straight=straight, memory=memory)[
             0
         ]
+
+    def judged_lesson(
+        self,
+        genome: Genome,
+        state: State,
+        x: Batches,
+        y: Batches,
+        query: Tensor,
+        answers: Tensor,
+        loss: str,
+        *,
+        memory: Memory = None,
+        straight: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Learn as `lesson` does, and judge the predictions: return the mean `loss` of each member, (members,), and the predictions.
+
+        Only the loss can be differentiated; a generated kernel does so one network after the other, and keeps nothing of those that
+        are done. States may have size one along tasks and replicas, where all begin alike.
+        """
+        data = self._batches(x, y)
+        pair = input_of(self, query), target_of(self, answers)
+        found = data and judged(self, genome, state, data, pair, loss, straight=straight, memory=memory)
+        if found:
+            return found[0], found[1]
+        prediction = self.lesson(genome, self.widened(state), x, y, query, memory=memory, straight=straight)
+        members = self.population or 1
+        return mean_loss(loss, prediction, pair[1]).reshape(members, -1).mean(1), prediction.detach()
+
+    def widened(self, state: Mapping[str, Tensor]) -> State:
+        """Return states in full size: those of size one along tasks and replicas are the same for all."""
+        count = len(self.lead_shape)
+        return {n: v.expand(*self.lead_shape, *v.shape[count:]) if v.ndim else v for n, v in state.items()}
 
     def lesson_tangents(
         self, genome: Genome, state: State, tangents: Mapping[str, Tensor], x: Batches, y: Batches, query: Tensor

@@ -90,6 +90,17 @@ class Draw:
         return first + (second - first) * torch.rand(self.shape, generator=self.generator, dtype=torch.float64)
 
 
+def is_drawn(slot: Slot) -> bool:
+    """Whether the initial value of a state is drawn, or read off other states, rather than the same numbers each time."""
+
+    def drawn(expression: t.Expr) -> bool:
+        if isinstance(expression, t.Apply):
+            return any(map(drawn, expression.arguments))
+        return isinstance(expression, (t.Sample, t.StateRef))
+
+    return slot.name.endswith(".weight") if slot.state is None else drawn(slot.state.initial)
+
+
 def default_weight(generator: torch.Generator, shape: Sequence[int], slot: Slot) -> Tensor:
     """Initialise a parameter of the network itself: weights normal(0, 1 / sqrt(fan_in)), scales one, the rest zero."""
     name = slot.name.rsplit(".", 1)[1]

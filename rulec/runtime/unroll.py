@@ -44,40 +44,28 @@ def unroll(
 
     `data` and `query` have all leading axes. The engine's names of the carried states go with them: see `CompiledRule.unroll`.
     """
-    if not (memory is None or memory == "least" or (isinstance(memory, int) and memory >= 1)):
-        raise RuleError([messages.wrong_memory(memory)])
     once = rule.once(unread)
     if once is not None and are_alike(state, once.twins):
         found = unroll(once.rule, genome, state, data, query, unread=unread, straight=straight, memory=memory)
         own = dict(zip(once.rule.carried(unread), found, strict=True)) if query is None else {}
         return with_twins(rule.carried(unread), own, once.twins) if query is None else found
     asked = query if query is not None else data[0][0]
-    pairs = [*data, (asked, rule.unknown_target(asked))]
-    axes = data_axes(rule, pairs)
-    pairs = [(narrowed(rule, x, axes).contiguous(), narrowed(rule, y, axes).contiguous()) for x, y in pairs]
-    for place in (0, 1):  # the graphs are made for the first batch: memory is planned, and views are not checked again
-        for pair in pairs[:-1]:
-            if pair[place].shape != pairs[0][place].shape:
-                raise RuleError([messages.wrong_shape("xy"[place], pair[place].shape, pairs[0][place].shape)])
-    asked_for = [v for v in (*genome.values(), *state.values()) if v.requires_grad and torch.is_grad_enabled()]
-    learned = frozenset(name for name, value in genome.items() if asked_for and value.requires_grad)
-    form = Form(axes, bool(asked_for), learned, unread, straight)
+    pairs, form = _prepared(rule, genome, state, data, (asked, rule.unknown_target(asked)), unread, straight, memory)
+    final = pairs[-1] if query is not None else None
     kernel = _kernel(rule, form, pairs)
     if kernel is not None:
         for lowered in (kernel.step, kernel.query):
             check_entries(rule, lowered, genome, state)
-        final = None if query is None else pairs[-1]
-        return unroll_kernel(rule, kernel, axes, genome, state, pairs[:-1], final, memory)
-    final = pairs[-1] if query is not None else None
+        return unroll_kernel(rule, kernel, form.axes, genome, state, pairs[:-1], final, memory)
 
     def graphs() -> tuple[Tensor, ...]:
         return _by_graphs(rule, form, genome, state, pairs, final, memory)
 
     def chip() -> tuple[Tensor, ...]:
-        made = rule.chip(axes, unread, pairs, final is not None)
+        made = rule.chip(form.axes, unread, pairs, final is not None)
         for lowered in (made.step, *([made.query] if made.query is not None else [])):
             check_entries(rule, lowered, genome, state)
-        return unroll_on_chip(rule, made, axes, genome, state, pairs[:-1], final)
+        return unroll_on_chip(rule, made, form.axes, genome, state, pairs[:-1], final)
 
     if form.reverse:
         return graphs()
@@ -108,6 +96,59 @@ def _by_graphs(
     if rule.device.type == "cuda":
         return captured_unroll(walk, form, entries, carried)
     return walked_back(walk, entries, carried) if form.reverse else walked(walk, entries, carried)
+
+
+def judged(
+    rule: CompiledRule,
+    genome: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    data: Data,
+    query: tuple[Tensor, Tensor],
+    loss: str,
+    *,
+    straight: bool = False,
+    memory: Memory = None,
+) -> tuple[Tensor, ...] | None:
+    """Run the steps; return the mean loss of each member's predictions on `query`, with its gradient, and the predictions.
+
+    That is what generated kernels can do best; None where there is none, or nothing to differentiate. States may have size one along tasks
+    and replicas.
+    """
+    once = rule.once(False)
+    if once is not None and are_alike(state, once.twins):
+        return judged(once.rule, genome, state, data, query, loss, straight=straight, memory=memory)
+    pairs, form = _prepared(rule, genome, state, data, query, False, straight, memory)
+    kernel = _kernel(rule, form, pairs) if form.reverse else None
+    if kernel is None:
+        return None
+    for lowered in (kernel.step, kernel.query):
+        check_entries(rule, lowered, genome, rule.widened(state))
+    return unroll_kernel(rule, kernel, form.axes, genome, state, pairs[:-1], pairs[-1], memory, loss)
+
+
+def _prepared(
+    rule: CompiledRule,
+    genome: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    data: Data,
+    query: tuple[Tensor, Tensor],
+    unread: bool,
+    straight: bool,
+    memory: Memory,
+) -> tuple[list[tuple[Tensor, Tensor]], Form]:
+    """Return all data in one form, those of the query last, and the form. Raises `RuleError`."""
+    if not (memory is None or memory == "least" or (isinstance(memory, int) and memory >= 1)):
+        raise RuleError([messages.wrong_memory(memory)])
+    pairs = [*data, query]
+    axes = data_axes(rule, pairs)
+    pairs = [(narrowed(rule, x, axes).contiguous(), narrowed(rule, y, axes).contiguous()) for x, y in pairs]
+    for place in (0, 1):  # the graphs are made for the first batch: memory is planned, and views are not checked again
+        for pair in pairs[:-1]:
+            if pair[place].shape != pairs[0][place].shape:
+                raise RuleError([messages.wrong_shape("xy"[place], pair[place].shape, pairs[0][place].shape)])
+    asked_for = [v for v in (*genome.values(), *state.values()) if v.requires_grad and torch.is_grad_enabled()]
+    learned = frozenset(name for name, value in genome.items() if asked_for and value.requires_grad)
+    return pairs, Form(axes, bool(asked_for), learned, unread, straight)
 
 
 def _kernel(rule: CompiledRule, form: Form, pairs: Data) -> Kernel | None:

@@ -23,6 +23,11 @@ class Episode:
     query_y: Tensor
     names: tuple[str, ...]  # one per task
 
+    def some_tasks(self, own: slice) -> Episode:
+        """Return the same episode of some of the tasks."""
+        support = self.support_x[:, own], self.support_y[:, own]
+        return Episode(*support, self.query_x[own], self.query_y[own], self.names[own])
+
 
 class Task(abc.ABC):
     """A family of tasks with a meta-training part and a held-out part that it never mixes with the first."""
@@ -56,9 +61,7 @@ class Task(abc.ABC):
     ) -> Episode:
         """Return these of the tasks of an episode, to the bit; a family that draws one task after another draws no others."""
         whole = self.episode(seed=seed, steps=steps, batch=batch, tasks=tasks, query=query, held_out=held_out)
-        part = slice(own.start, own.stop)
-        support = whole.support_x[:, part], whole.support_y[:, part]
-        return Episode(*support, whole.query_x[part], whole.query_y[part], whole.names[part])
+        return whole.some_tasks(slice(own.start, own.stop))
 
     @abc.abstractmethod
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:

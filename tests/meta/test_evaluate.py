@@ -11,9 +11,10 @@ import torch
 import rulec
 from rulec.meta.baselines import baselines
 from rulec.meta.evaluate import Setting, evaluate, measure
-from rulec.meta.objective import Judged, query_loss, scored
+from rulec.meta.objective import Judged, scored
 from rulec.meta.seeds import derived_seed
 from rulec.meta.transfer import transfer_table
+from rulec.runtime.losses import mean_loss
 from rulec.semantics.typed import Objective
 from rulec.source import RuleError, Source
 from rulec.tasks.fewshot import FewShot
@@ -66,10 +67,10 @@ def test_losses_are_those_of_torch():
     labels = torch.randint(4, (2, 6), generator=generator)
     for k in range(2):
         torch.testing.assert_close(
-            query_loss("mse", prediction, target)[k], torch.nn.functional.mse_loss(prediction[k], target[k])
+            mean_loss("mse", prediction, target)[k], torch.nn.functional.mse_loss(prediction[k], target[k])
         )
         torch.testing.assert_close(
-            query_loss("cross_entropy", prediction, torch.nn.functional.one_hot(labels, 4).float())[k],
+            mean_loss("cross_entropy", prediction, torch.nn.functional.one_hot(labels, 4).float())[k],
             torch.nn.functional.cross_entropy(prediction[k], labels[k]),
         )
 

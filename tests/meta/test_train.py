@@ -120,7 +120,7 @@ def test_meta_training_never_sees_held_out_data(backprop, digits, monkeypatch):
 
     monkeypatch.setattr(type(digits), "episode", noted)
     meta_train(backprop.compile("64-8-10"), digits, steps=4, **SMALL)
-    assert asked == [False] * 4 + [False, True]  # four meta-steps, the scores, the report
+    assert asked == [False] * 5 + [False, True]  # the size of a query, four meta-steps, the scores, the report
 
 
 def test_only_what_the_outer_step_names_is_learned(many, functions):
@@ -152,7 +152,7 @@ def test_data_and_synapses_are_fresh_in_every_meta_step_and_the_same_in_every_ru
 
 
 def test_an_inner_loop_of_n_steps_makes_n_updates_before_the_query(backprop, digits):
-    from rulec.meta.objective import query_loss
+    from rulec.runtime.losses import mean_loss
 
     from .conftest import planned
 
@@ -163,7 +163,7 @@ def test_an_inner_loop_of_n_steps_makes_n_updates_before_the_query(backprop, dig
     for x, y in zip(batches.x, batches.y, strict=True):
         state, _ = problem.step(genome, state, x, y)
         prediction = problem.step.predict(genome, state, batches.query_x)
-        losses.append(query_loss(problem.task.loss, prediction, batches.query_y).mean())
+        losses.append(mean_loss(problem.task.loss, prediction, batches.query_y).mean())
     learned = problem.lesson(made.free, 0).loss.mean()
     assert abs(learned - losses[3]) < 1e-12 < min(abs(learned - loss) for loss in losses[:3])
 

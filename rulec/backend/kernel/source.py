@@ -40,6 +40,7 @@ class Plan:
     step_data: tuple[int, ...]  # x, y, and the noise
     query_data: tuple[int, ...]
     outputs: int  # of the prediction
+    width: int  # of one sample's
     double: bool
     library: bool  # whether there is one for large products
 
@@ -167,23 +168,26 @@ def _parts(plan: Plan, work: int) -> list[str]:
         "GRADIENT": gradient.total,
         "GUESSES": guess,
         "GUESSED": plan.outputs,
+        "WIDTH": plan.width,
+        "ANSWERS": genome + len(plan.step_data) + 1,
+        "STATE_COUNT": len(plan.states),
+        "JUDGED": len(plan.states) + genome,
         "MOVES_BACK": int(step.moves_back),
         "SCRATCH": 4 * states.total + slopes + gradient.total + guess + residuals + rounded(work) + 16,
     }
     rows = list(zip(range(len(plan.states)), states.offsets, plan.states, strict=True))
     sums = [
-        _copy(f"net.call.out[{len(plan.states) + k}] + net.number * {n}", gradient.at("sum")[k], n)
+        f"net.give({len(plan.states) + k}, share, {gradient.at('sum')[k]}, {n});"
         for k, (n, wanted) in enumerate(zip(plan.genome, plan.learned, strict=True))
         if wanted
     ]
-    guessed = f"net.call.cotangent[0] + net.number * {plan.outputs}"
     return [
         *(f"enum : int64_t {{ {name} = {size} }};" for name, size in sizes.items()),
         resource("call.h"),
         _function(
             "net_start",
             "real* now",
-            [_copy(f"now + {at}", f"net.call.state[{k}] + net.number * {n}", n) for k, at, n in rows],
+            [_copy(f"now + {at}", f"net.state[{k}]", n) for k, at, n in rows],
         ),
         _function(
             "net_finish",
@@ -197,13 +201,13 @@ def _parts(plan: Plan, work: int) -> list[str]:
         ),
         _function(
             "net_return",
-            "const real* back, const real* sum",
-            [*(_copy(f"net.call.out[{k}] + net.number * {n}", f"back + {at}", n) for k, at, n in rows), *sums],
+            "int64_t share, const real* back, const real* sum",
+            [*(f"net.give({k}, share, back + {at}, {n});" for k, at, n in rows), *sums],
         ),
         _function("net_step", f"int64_t s, const real* now, real* next, {_KEPT}", step.forward(states.at("next"))),
         _function("net_predict", f"int64_t s, const real* now, real* guess, {_KEPT}", query.forward(["guess"])),
         _function("net_pull_step", _PULL, step.backward(states.at("back"), gradient)),
-        _function("net_pull_prediction", _PULL, query.backward([guessed], gradient)),
+        _function("net_pull_prediction", _PULL, query.backward(["back"], gradient)),
     ]
 
 

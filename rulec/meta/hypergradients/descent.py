@@ -87,12 +87,12 @@ class GradientDescent(Descent, abc.ABC):
         here = replace(problem, living=state_in(living))
         after, told = self.moved(problem, search, number, *self.found(here, search.free, number))
         advance = partial(_updated, number)
-        ahead = shared(here, advance, after.free) if is_enough(here) else advance(here, after.free)
+        ahead = shared(here, advance, after.free, number) if is_enough(here) else advance(here, after.free)
         return Search(after.free, after.memory | kept(ahead.state)), told
 
     def found(self, problem: Problem, free: Free, number: int) -> tuple[Scored, Free]:
         """Return what `gradient` does for the whole problem, whose work several processes may share."""
-        found = shared(problem, lambda own, free: Found(*self.gradient(own, free, number)), free, slopes=free)
+        found = shared(problem, lambda own, free: Found(*self.gradient(own, free, number)), free, number, slopes=free)
         return found.score, found.gradient
 
 

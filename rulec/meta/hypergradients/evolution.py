@@ -113,7 +113,7 @@ class Pes(Descent):
             after = own.updated(inner, inner.state, 0, own.inner_steps)
             return Found(own.judged(inner, after, own.inner_steps), state=after)
 
-        after = shared(wide, learned, places)
+        after = shared(wide, learned, places, number)
         score = after.score
         found = Scored(*(gathered(v, 2 * self.pairs) for v in (score.loss, score.accuracy, score.objective)))
         moved, told = self.moved(problem, search, number, _middle(found), estimate(found.objective, sums, self.sigma))

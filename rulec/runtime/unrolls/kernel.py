@@ -79,7 +79,7 @@ def kernel_for(rule: CompiledRule, form: Form, data: Sequence[Tensor], query: Se
         sorted(form.learned),
         (form.axes, form.reverse, form.unread, form.straight),
         (rule.dtype, matrix_library() is not None),
-        [tuple(d.shape) for d in (*data, *query)],
+        [tuple(d.shape[len(form.axes) :]) for d in (*data, *query)],
         [(slot.name, slot.shape) for lowered in whole for slot in (*lowered.genome, *lowered.state)],
     )
     source = remembered(repr(told), lambda: _source(rule, form, whole, data, query, genome, learned))
@@ -116,6 +116,7 @@ def _source(
         _data_sizes(whole[0], data, lead),
         _data_sizes(whole[1], query, lead),
         query[0].shape[lead] * rule.network.output.shape[0],
+        rule.network.output.shape[0],
         rule.dtype == torch.float64,
         matrix_library() is not None,
     )

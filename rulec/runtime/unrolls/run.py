@@ -33,6 +33,7 @@ class Run:
 
     kernel: Kernel
     lead: tuple[int, int, int]
+    labels: tuple[str, ...]  # of the leading axes that there are
     population: bool  # whether genome entries have a first axis of members
     steps: int
     begin: int
@@ -75,14 +76,19 @@ class Run:
         end = self.steps * self.kernel.sizes.costs.step
         return [self._turned(end), ("PULL", 0, self.steps, 0), ("RETURN", 0, 0, 0)]
 
-    def again(self) -> list[Moving]:
-        """Return the moves of a way back that makes the steps again, in the memory that is given."""
+    def again(self, judge: bool = False) -> list[Moving]:
+        """Return the moves of a way back that makes the steps again, in the memory that is given.
+
+        To `judge`, a network goes all the way there and back at once, as its loss says what comes back.
+        """
         moves: list[Moving] = [("START", 0, 0, 0)]
         for move in there_and_back(self.steps, self.kernel.sizes.costs, self._room()):
-            if move.kind == "turn":
-                moves += [self._last("GUESS", move.place), self._turned(move.place)]
-            else:
+            if move.kind != "turn":
                 moves.append(_moving(move))
+            elif judge:
+                moves.append(("JUDGE", self.steps, 0, move.place))
+            else:
+                moves += [self._last("GUESS", move.place), self._turned(move.place)]
         return [*(m for m in moves if m[0] != "FINISH"), ("RETURN", 0, 0, 0)]
 
     def _last(self, kind: str, place: int) -> Moving:
@@ -109,38 +115,67 @@ class Run:
 
     def tape_size(self, moves: Sequence[Moving]) -> int:
         sizes = self.kernel.sizes
-        kept = {"ADVANCE": sizes.state} | dict.fromkeys(("PREDICT", "GUESS", "PULL_PREDICTION"), sizes.prediction)
+        kept = {"ADVANCE": sizes.state} | dict.fromkeys(
+            ("PREDICT", "GUESS", "PULL_PREDICTION", "JUDGE"), sizes.prediction
+        )
         each = {"RECORD": sizes.costs.step, "PULL": sizes.costs.step}
         return max(at + kept.get(kind, 0) + each.get(kind, 0) * (t - s) for kind, s, t, at in moves) + sizes.state
+
+    def shapes_back(self, genome: Sequence[Tensor], state: Sequence[Tensor]) -> list[tuple[int, ...]]:
+        """Return the shapes of what comes back for states and genome: what networks have in common, each thread adds up by itself."""
+        full = tuple(n for axis, n in zip(AXES, self.lead, strict=True) if axis in self.labels)
+        own = [s.shape[: len(full)] == full for s in state]
+        return [
+            *((1 if alone else self.shares, *s.shape) for s, alone in zip(state, own, strict=True)),
+            *((self.shares, *g.shape) for g in genome),
+        ]
+
+    def _along(self, value: Tensor, labels: Sequence[str]) -> tuple[int, ...]:
+        """Return how far apart neighbours along population, tasks and replicas lie; what is alike for all lies in one place."""
+        found = {a: d for a, d, n in zip(labels, value.stride(), value.shape, strict=False) if n > 1}
+        return tuple(found.get(axis, 0) for axis in AXES)
+
+    def _back(self, value: Tensor | None, of_state: bool) -> tuple[int, ...]:
+        """Return the same of what comes back, threads first."""
+        if value is None:
+            return (0, 0, 0, 0)
+        labels = self.labels if of_state else AXES[: self.population]
+        return (value.stride(0) if value.shape[0] > 1 else 0, *self._along(value[0], labels))
 
     def call(
         self,
         moves: Sequence[Moving],
         genome: Sequence[Tensor],
         state: Sequence[Tensor],
-        out: Sequence[Tensor],
+        out: Sequence[Tensor | None],
         cotangents: Sequence[Tensor] = (),
         tape: Tensor | None = None,
+        loss: str = "mse",
     ) -> None:
         """Call the driver with pointers to everything. The tensors are alive until it returns."""
-        kernel, shares = self.kernel, self.shares
+        kernel, shares, returns = self.kernel, self.shares, moves[-1][0] == "RETURN"
         own = [(g, (g[0].numel() if self.population else 0, 0, 0, 0)) for g in genome]
         every = [*own, *self.data]
         strides = [s for _, given in every for s in given]
+        begun = [n for value in state for n in self._along(value, self.labels)]
+        back = [n for k, value in enumerate(out) for n in self._back(value, k < len(state))] if returns else []
         size = self.tape_size(moves)
         scratch = kernel.borrow(shares * kernel.sizes.scratch, self.dtype)
         room = kernel.borrow(shares * size, self.dtype) if tape is None else tape
         kernel.library.unroll(
             ctypes.c_int(torch.get_num_threads()),
             (ctypes.c_int64 * 3)(*self.lead),
-            (ctypes.c_int64 * (4 * len(moves)))(*(n for kind, *rest in moves for n in (MOVES.index(kind), *rest))),
+            _numbers([n for kind, *rest in moves for n in (MOVES.index(kind), *rest)]),
             ctypes.c_int64(len(moves)),
             ctypes.c_double(self.begin),
             _pointers([value for value, _ in every]),
-            (ctypes.c_int64 * len(strides))(*strides),
+            _numbers(strides),
             _pointers(state),
+            _numbers(begun),
             _pointers(cotangents),
             _pointers(out),
+            _numbers(back),
+            ctypes.c_int(loss != "mse"),
             ctypes.c_void_p(room.data_ptr()),
             ctypes.c_int64(size),
             ctypes.c_int(tape is None),
@@ -150,7 +185,19 @@ class Run:
 
 
 Moving = tuple[str, int, int, int]
-MOVES = ("START", "ADVANCE", "RECORD", "PREDICT", "GUESS", "FINISH", "PULL_PREDICTION", "GIVEN", "PULL", "RETURN")
+MOVES = (
+    "START",
+    "ADVANCE",
+    "RECORD",
+    "PREDICT",
+    "GUESS",
+    "FINISH",
+    "PULL_PREDICTION",
+    "GIVEN",
+    "PULL",
+    "RETURN",
+    "JUDGE",
+)
 SMALL_STEP = 64 * 1024  # bytes of a step up to which making it again is faster than writing it down
 
 
@@ -158,8 +205,12 @@ def _moving(move: Move) -> Moving:
     return (move.kind.upper(), move.begin, move.end, move.place)
 
 
-def _pointers(values: Sequence[Tensor]) -> Any:
-    return (ctypes.c_void_p * max(1, len(values)))(*(v.data_ptr() for v in values))
+def _pointers(values: Sequence[Tensor | None]) -> Any:
+    return (ctypes.c_void_p * max(1, len(values)))(*(None if v is None else v.data_ptr() for v in values))
+
+
+def _numbers(values: Sequence[int]) -> Any:
+    return (ctypes.c_int64 * max(1, len(values)))(*values)
 
 
 class _KernelUnroll(torch.autograd.Function):
@@ -183,18 +234,58 @@ class _KernelUnroll(torch.autograd.Function):
         run: Run = ctx.run
         given = ctx.saved_tensors
         genome, state = given[: ctx.entries], given[ctx.entries :]
-        slopes = [torch.empty_like(s) for s in state]
-        sums = [torch.empty((*run.lead, *(g.shape[1:] if run.population else g.shape)), dtype=g.dtype) for g in genome]
+        wanted = [*ctx.needs_input_grad[2 + ctx.entries :], *run.kernel.learned]
+        sums = sums_back(run, genome, state, wanted)
         pulled = [c.contiguous() for c in cotangents]
-        run.call(run.back() if ctx.tape is not None else run.again(), genome, state, [*slopes, *sums], pulled, ctx.tape)
+        run.call(run.back() if ctx.tape is not None else run.again(), genome, state, sums, pulled, ctx.tape)
         if ctx.tape is not None:
             run.kernel.spare.append(ctx.tape)
             ctx.tape = None  # another way back makes the steps again
-        gradient = [
-            None if not wanted else s.sum((1, 2)) if run.population else s.sum((0, 1, 2))
-            for s, wanted in zip(sums, run.kernel.learned, strict=True)
-        ]
-        return None, None, *gradient, *slopes
+        found = [None if value is None else _total(value) for value in sums]
+        return None, None, *found[len(state) :], *found[: len(state)]
+
+
+class _Judged(torch.autograd.Function):
+    """`apply(run, loss, number of genome entries, *genome, *state)`: the mean loss of each member's predictions, and these.
+
+    A member's loss depends on nothing of another's, so its gradient is found on the way forward, and multiplied on the way back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, run: Run, loss: str, entries: int, *given: Tensor) -> tuple[Tensor, Tensor]:
+        genome, state = given[:entries], given[entries:]
+        wanted = [*ctx.needs_input_grad[3 + entries :], *run.kernel.learned]
+        sums, (prediction,) = sums_back(run, genome, state, wanted), run.results(genome, state)
+        losses = prediction.new_empty(run.lead)
+        run.call(run.again(judge=True), genome, state, [*sums, prediction, losses], loss=loss)
+        members, each = run.lead[0], run.nets // run.lead[0]
+        ctx.found = [None if value is None else _total(value).div_(each) for value in sums]
+        ctx.found = [*ctx.found[len(state) :], *ctx.found[: len(state)]]
+        ctx.population = run.population
+        ctx.mark_non_differentiable(prediction)
+        return losses.reshape(members, each).mean(1), prediction
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor, _: Tensor) -> tuple[Any, ...]:
+        def times(value: Tensor) -> Tensor:
+            return value * (cotangent.reshape(-1, *[1] * (value.ndim - 1)) if ctx.population else cotangent)
+
+        return None, None, None, *(None if value is None else times(value) for value in ctx.found)
+
+
+def _total(value: Tensor) -> Tensor:
+    """Add up what threads found."""
+    return value.sum(0) if len(value) > 1 else value[0]
+
+
+def sums_back(
+    run: Run, genome: Sequence[Tensor], state: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Return zeros for what comes back, where it is wanted: of the states, then of the genome."""
+    like = (state or genome)[0]
+    shapes = run.shapes_back(genome, state)
+    return [like.new_zeros(shape) if asked else None for shape, asked in zip(shapes, wanted, strict=True)]
 
 
 def forward(run: Run, genome: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -213,8 +304,12 @@ def unroll_kernel(
     data: Data,
     query: tuple[Tensor, Tensor] | None,
     memory: Memory = None,
+    loss: str | None = None,
 ) -> tuple[Tensor, ...]:
-    """Run the steps; return the carried states after them, or the prediction on `query`. See `rulec.runtime.unroll`."""
+    """Run the steps; return the carried states after them, or the prediction on `query`. See `rulec.runtime.unroll`.
+
+    With a `loss`, which has a way back, return the mean loss of each member's predictions, (members,), and these.
+    """
     asked = query if query is not None else data[0]
     begin, seed = int(state["t"]), int(state["seed"])
     batch = data[0][0].shape[len(axes)]
@@ -231,6 +326,7 @@ def unroll_kernel(
     run = Run(
         kernel,
         tuple(rule.leading.get(axis, 1) for axis in AXES),  # type: ignore[arg-type]
+        tuple(rule.leading),
         rule.population is not None,
         len(data),
         begin,
@@ -240,6 +336,8 @@ def unroll_kernel(
     )
     entries = [genome[name].contiguous() for name in kernel.genome]
     carried = [state[name].contiguous() for name in kernel.carried]
+    if loss is not None:
+        return _Judged.apply(run, loss, len(entries), *entries, *carried)  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and any(v.requires_grad for v in (*entries, *carried)):
         return tuple(_KernelUnroll.apply(run, len(entries), *entries, *carried))
     return forward(run, entries, carried)
