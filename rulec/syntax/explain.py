@@ -240,7 +240,8 @@ def _net(case: Case) -> Diagnostic:
     named = re.match(r"net\s+[A-Za-z_]\w*\s*", case.text)
     at = case.line.start + (named.end() if named else len("net"))
     if named:
-        return messages.missing_colon(case.source.span(at, at + 1), "`:` is missing", WORD_EXAMPLES["net"])
+        here = case.source.span(at, min(at + 1, len(case.source.text)))
+        return messages.missing_colon(here, "`:` is missing", WORD_EXAMPLES["net"])
     return messages.unexpected(case.first_span, "a name, `:` and the sizes of a net", "`net`", WORD_EXAMPLES["net"])
 
 

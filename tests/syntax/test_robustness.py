@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rulec.source import RuleError, Source, render_json, render_text
@@ -102,6 +102,7 @@ def test_any_text(text: str):
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+@example("net rule")  # what is missing would stand behind the end
 @settings(max_examples=300)
 def test_any_sequence_of_pieces(text: str):
     survive(text)
