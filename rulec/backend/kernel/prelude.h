@@ -12,8 +12,9 @@ static inline real cube(real a) { return a * a * a; }
 static inline real sign(real a) { return a != a ? a : real(a > 0) - real(a < 0); }
 // A function, so that both values are computed and loops become vectors.
 static inline real choose(real condition, real a, real b) { return condition != real(0) ? a : b; }
-static inline real upper(real a, real b) { return a != a ? a : b != b ? b : a > b ? a : b; }
-static inline real lower(real a, real b) { return a != a ? a : b != b ? b : a < b ? a : b; }
+// In two steps, so that loops become vectors.
+static inline real upper(real a, real b) { const real top = a > b ? a : b; return a != a ? a : top; }
+static inline real lower(real a, real b) { const real low = a < b ? a : b; return a != a ? a : low; }
 
 // The exponential in single precision without a call, so that loops become vectors: 2^n times a polynomial for what is left of
 // the exponent, to about one unit in the last place.
@@ -39,18 +40,22 @@ static inline float exponential(float x) {
 }
 static inline double exponential(double x) { return std::exp(x); }
 
+// The hyperbolic tangent in single precision: a quotient of polynomials, to a few units in the last place; beyond +-7.9 it is one.
 static inline float hyperbolic_tangent(float x) {
-  float a = std::fabs(x);
-  float e = exponential(-2.0f * a);
-  float far = (1.0f - e) / (1.0f + e);
-  float s = x * x;  // near zero the difference would lose digits
-  float p = -5.70498872745e-3f;
-  p = p * s + 2.06390887954e-2f;
-  p = p * s - 5.37397155531e-2f;
-  p = p * s + 1.33314422036e-1f;
-  p = p * s - 3.33332819422e-1f;
-  float near = p * s * x + x;
-  return x != x ? x : a < 0.625f ? near : x < 0 ? -far : far;
+  float bounded = x < -7.90531110763549805f ? -7.90531110763549805f : x > 7.90531110763549805f ? 7.90531110763549805f : x;
+  float s = bounded * bounded;
+  float p = -2.76076847742355e-16f;
+  p = p * s + 2.00018790482477e-13f;
+  p = p * s - 8.60467152213735e-11f;
+  p = p * s + 5.12229709037114e-08f;
+  p = p * s + 1.48572235717979e-05f;
+  p = p * s + 6.37261928875436e-04f;
+  p = p * s + 4.89352455891786e-03f;
+  float q = 1.19825839466702e-06f;
+  q = q * s + 1.18534705686654e-04f;
+  q = q * s + 2.26843463243900e-03f;
+  q = q * s + 4.89352518554385e-03f;
+  return bounded * p / q;
 }
 static inline double hyperbolic_tangent(double x) { return std::tanh(x); }
 
