@@ -16,38 +16,25 @@ from rulec.backend.lowering import Lowered, lower_prediction, lower_step
 from rulec.backend.modules import Graph, arguments, executable
 from rulec.ir.graph import Program
 from rulec.network.graph import Network
-from rulec.runtime import messages
 from rulec.runtime.arguments import check_entries, input_of, target_of
-from rulec.runtime.initial import Draw, default_weight, is_drawn, net_weight
+from rulec.runtime.graphs import Graphs, kept
+from rulec.runtime.initial import drawn_genome, drawn_state
 from rulec.runtime.losses import mean_loss
 from rulec.runtime.unroll import data_axes, judged, narrowed, unroll
 from rulec.runtime.unrolls.alike import Once, stored_once
-from rulec.runtime.unrolls.capture import Captured
 from rulec.runtime.unrolls.choice import Choice, chosen_backend
 from rulec.runtime.unrolls.engine import Data, Engine, Form, Memory, engine_for
 from rulec.runtime.unrolls.kernel import Kernel, kernel_for
 from rulec.runtime.unrolls.onchip import OnChip, Turning, on_chip, unroll_on_chip
-from rulec.runtime.unrolls.tangents import TangentEngine, tangent_engine, unroll_with_tangents
+from rulec.runtime.unrolls.tangents import tangent_engine, unroll_with_tangents
 from rulec.runtime.unrolls.ways import on_chip_or
 from rulec.semantics.typed import Domain
-from rulec.source import RuleError
 
 Genome = dict[str, Tensor]
 State = dict[str, Tensor]
 Kind = Literal["step", "prediction", "loss"]
 Batches = Sequence[Tensor] | Tensor
 Axes = tuple[int | None, int | None, int | None]  # population, tasks, replicas
-
-_BY_SIZE = (
-    "_lowered",
-    "_graphs",
-    "_engines",
-    "choices",
-    "recordings",
-    "_tangents",
-    "_chips",
-    "ways",
-)  # what leading axes alone decide
 
 
 class Output(NamedTuple):
@@ -123,10 +110,8 @@ class CompiledRule:
         if (axes, among) not in self._relatives:
             population, tasks, replicas = axes
             other = replace(self, population=population, tasks=tasks, replicas=replicas, among=among)
-            vars(other).update(_relatives=self._relatives, _kernels=self._kernels)
-            if among is not None:
-                alike = self._related(axes, None)
-                vars(other).update({name: getattr(alike, name) for name in _BY_SIZE})
+            graphs = self.graphs.resized() if among is None else self._related(axes, None).graphs
+            vars(other).update(_relatives=self._relatives, graphs=graphs)
             self._relatives[axes, among] = other
         return self._relatives[axes, among]
 
@@ -136,21 +121,21 @@ class CompiledRule:
         return {((self.population, self.tasks, self.replicas), self.among): self}
 
     @property
-    def _drawn(self) -> tuple[int, ...]:
+    def drawn_axes(self) -> tuple[int, ...]:
         """The axes along which chance differs: tasks, those of the whole where these are a part, and replicas."""
         sizes = self.leading | ({"T": self.among[1]} if self.among else {})
         return tuple(size for label, size in sizes.items() if label != "P")
 
-    def _kept(self, drawn: Tensor) -> Tensor:
+    def own_tasks(self, drawn: Tensor) -> Tensor:
         """Keep the own tasks of what was drawn for all."""
         return drawn if self.among is None else drawn.narrow(0, self.among[0], self.tasks or 1)
 
     @cached_property
-    def _genome_slots(self) -> list[Slot]:
+    def genome_layout(self) -> list[Slot]:
         return genome_slots(self.program, self.network)
 
     @cached_property
-    def _state_slots(self) -> list[Slot]:
+    def state_layout(self) -> list[Slot]:
         return state_slots(self.program, self.network)
 
     @cached_property
@@ -159,7 +144,7 @@ class CompiledRule:
         entries = {e.name: e for e in self.program.genome}
         nets = {n.name: n for n in self.program.nets}
         spec: dict[str, EntrySpec] = {}
-        for slot in self._genome_slots:
+        for slot in self.genome_layout:
             entry, net = entries.get(slot.name), nets.get(slot.name.split(".")[0])
             per_layer = entry.per_layer if entry is not None else bool(net and net.per_layer)
             spec[slot.name] = EntrySpec(
@@ -169,18 +154,7 @@ class CompiledRule:
 
     def init_genome(self, seed: int = 0) -> Genome:
         """Draw a genome from the declared initial values; members of a population differ where these are random."""
-        generator = torch.Generator().manual_seed(seed)
-        lead = (self.population,) if self.population is not None else ()
-        entries = {e.name: e for e in self.program.genome}
-        genome: Genome = {}
-        for slot in self._genome_slots:
-            shape = (*lead, *slot.shape)
-            if slot.name in entries:
-                drawn = Draw(generator, shape, self.network, slot, {}).evaluate(entries[slot.name].initial)
-            else:
-                drawn = net_weight(generator, shape, slot)
-            genome[slot.name] = drawn.to(self.device, self.dtype)
-        return genome
+        return drawn_genome(self, seed)
 
     def init_state(self, seed: int = 0, batch: int | None = None, given: Collection[str] = ()) -> State:
         """Draw synapses; tasks and replicas differ, while every genome of a population starts from the same ones.
@@ -188,27 +162,7 @@ class CompiledRule:
         States that are `given`, as others will take their places, are zeros where no other one needs their numbers.
         Raises `RuleError` if the rule keeps neuron states and `batch` is not given.
         """
-        generator = torch.Generator().manual_seed(seed)
-        samples = self._check_batch(batch)
-        shapes = {s.name: tuple(samples if size == -1 else size for size in s.shape) for s in self._state_slots}
-        chance = [k for k, slot in enumerate(self._state_slots) if slot.name not in given and is_drawn(slot)]
-        needed = max(chance, default=-1) + 1
-        drawn: State = {}
-        for k, slot in enumerate(self._state_slots):
-            shape = (*self._drawn, *shapes[slot.name])
-            if slot.name in given and k >= needed:
-                continue
-            if slot.state is None:
-                drawn[slot.name] = default_weight(generator, shape, slot)
-            else:
-                drawn[slot.name] = Draw(generator, shape, self.network, slot, drawn).evaluate(slot.state.initial)
-        none = torch.zeros((), device=self.device, dtype=self.dtype)
-        state = {name: none.expand(*self.lead_shape, *shape) for name, shape in shapes.items()}
-        for name, value in drawn.items():
-            state[name] = self._with_population(self._kept(value)).to(self.device, self.dtype)
-        state["t"] = torch.zeros((), dtype=torch.int64, device=self.device)
-        state["seed"] = torch.tensor(seed, dtype=torch.int64, device=self.device)
-        return state
+        return drawn_state(self, seed, batch, given)
 
     def from_module(self, module: nn.Module, state: State | None = None) -> State:
         """Return a state with the module's weights; the rest is that of `state`, or initial. Raises `RuleError`."""
@@ -222,15 +176,6 @@ class CompiledRule:
 
         return module_from_state(self, state, module)
 
-    def _check_batch(self, batch: int | None) -> int:
-        kept = [s.name for s in self.program.states if s.kind == "neuron" and s.keep]
-        if kept and batch is None:
-            raise RuleError([messages.needs_batch(kept)])
-        return batch or 1
-
-    def _with_population(self, value: Tensor) -> Tensor:
-        return value if self.population is None else value.expand(self.population, *value.shape).clone()
-
     # --- Graphs ---
 
     @property
@@ -243,22 +188,14 @@ class CompiledRule:
 
     def lowered_for(self, kind: Kind, axes: tuple[str, ...]) -> Lowered:
         """Return the graph for data that have these of the leading axes."""
-        if (kind, axes) not in self._lowered:
-            lower = lower_prediction if kind == "prediction" else lower_step
-            self._lowered[kind, axes] = lower(self.optimised, self.network, self.loss, self.leading, self.dtype, axes)
-        return self._lowered[kind, axes]
+        lower = lower_prediction if kind == "prediction" else lower_step
+        given = (self.optimised, self.network, self.loss, self.leading, self.dtype, axes)
+        return kept(self.graphs.lowered, (kind, axes), lambda: lower(*given))
 
     @cached_property
-    def _lowered(self) -> dict[tuple[Kind, tuple[str, ...]], Lowered]:
-        return {}
-
-    @cached_property
-    def _graphs(self) -> dict[tuple[Kind, tuple[str, ...]], tuple[Lowered, Graph]]:
-        return {}
-
-    @cached_property
-    def _engines(self) -> dict[tuple[object, ...], Engine]:
-        return {}
+    def graphs(self) -> Graphs:
+        """What was made so far."""
+        return Graphs()
 
     def backend_for(self, batch: int) -> str:
         """Return the backend of unrolls over batches of so many samples; with `triton`, of those that it cannot do."""
@@ -268,27 +205,7 @@ class CompiledRule:
 
     def choice(self, batch: int) -> Choice:
         """Return the backend that `auto` means for batches of so many samples, and why."""
-        if batch not in self.choices:
-            self.choices[batch] = chosen_backend(self, batch)
-        return self.choices[batch]
-
-    @cached_property
-    def choices(self) -> dict[int, Choice]:
-        return {}
-
-    @cached_property
-    def recordings(self) -> dict[object, Captured]:
-        """What `rulec.runtime.unrolls.capture` recorded on a GPU."""
-        return {}
-
-    @cached_property
-    def ways(self) -> dict[object, str]:
-        """What `rulec.runtime.unrolls.ways` measured on a GPU."""
-        return {}
-
-    @cached_property
-    def _kernels(self) -> dict[tuple[object, ...], Kernel]:
-        return {}
+        return kept(self.graphs.choices, batch, lambda: chosen_backend(self, batch))
 
     def kernel(self, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Kernel:
         """Return the generated kernel of an unroll, whatever the sizes of leading axes: see `rulec.runtime.unrolls.kernel`.
@@ -296,29 +213,19 @@ class CompiledRule:
         Raises `RuleError` where there can be none.
         """
         key = (form, *(d.shape[len(form.axes) :] for d in (*data, *query)))
-        if key not in self._kernels:
-            self._kernels[key] = kernel_for(self, form, data, query)
-        return self._kernels[key]
-
-    @cached_property
-    def _chips(self) -> dict[tuple[object, ...], OnChip]:
-        return {}
+        return kept(self.graphs.kernels, key, lambda: kernel_for(self, form, data, query))
 
     def chip(
         self, axes: tuple[str, ...], unread: bool, data: Data, predicts: bool, turning: Turning | None = None
     ) -> OnChip:
         """Return the Triton kernel of an unroll: see `rulec.runtime.unrolls.onchip`. Raises `RuleError` where there can be none."""
         key = (axes, unread, predicts, turning, *(d.shape for pair in (data[0], data[-1]) for d in pair))
-        if key not in self._chips:
-            self._chips[key] = on_chip(self, axes, unread, data, predicts, turning)
-        return self._chips[key]
+        return kept(self.graphs.chips, key, lambda: on_chip(self, axes, unread, data, predicts, turning))
 
     def engine(self, form: Form, data: Sequence[Tensor], query: Sequence[Tensor]) -> Engine:
         """Return the graphs of an unroll, compiled once for each form of the data: see `rulec.runtime.unroll`."""
         key = (form, *((d.shape, d.stride()) for d in (*data, *query)))
-        if key not in self._engines:
-            self._engines[key] = engine_for(self, form, data, query)
-        return self._engines[key]
+        return kept(self.graphs.engines, key, lambda: engine_for(self, form, data, query))
 
     # --- Running ---
 
@@ -433,9 +340,8 @@ class CompiledRule:
         key = ("tangents", axes, moving, directions, *(tuple(v.shape) for v in (*pairs[0], *pairs[-1])))
 
         def graphs() -> tuple[Tensor, Tensor]:
-            if key not in self._tangents:
-                self._tangents[key] = tangent_engine(self, axes, moving, directions, pairs)
-            return unroll_with_tangents(self, self._tangents[key], genome, state, tangents, pairs[:-1], pairs[-1])
+            engine = kept(self.graphs.tangents, key, lambda: tangent_engine(self, axes, moving, directions, pairs))
+            return unroll_with_tangents(self, engine, genome, state, tangents, pairs[:-1], pairs[-1])
 
         def chip() -> tuple[Tensor, Tensor]:
             made = self.chip(axes, False, pairs, True, Turning(moving, directions))
@@ -444,27 +350,18 @@ class CompiledRule:
 
         return on_chip_or(self, (*key, len(pairs)), chip, graphs)
 
-    @cached_property
-    def _tangents(self) -> dict[tuple[object, ...], TangentEngine]:
-        return {}
-
     def carried(self, unread: bool) -> tuple[str, ...]:
         """Return the states that steps hand on; without `unread`, only those that a prediction may depend on."""
-        if unread not in self._carried:
-            like = self.one if self.backend in ("kernel", "triton") else self  # names do not depend on leading axes
-            names = like.lowered.outputs[:-2] if unread else carried_states(like.lowered, like.lowered_prediction)
-            self._carried[unread] = names
-        return self._carried[unread]
 
-    @cached_property
-    def _carried(self) -> dict[bool, tuple[str, ...]]:
-        return {}
+        def names() -> tuple[str, ...]:
+            like = self.one if self.backend in ("kernel", "triton") else self  # what is lowered for other reasons, too
+            return like.lowered.outputs[:-2] if unread else carried_states(like.lowered, like.lowered_prediction)
+
+        return kept(self.graphs.carried, unread, names)
 
     def once(self, unread: bool) -> Once | None:
         """Return the rule with states stored once that may be equal, for unrolls that find them so."""
-        if unread not in self._once:
-            self._once[unread] = stored_once(self, unread)
-        return self._once[unread]
+        return kept(self._once, unread, lambda: stored_once(self, unread))
 
     @cached_property
     def _once(self) -> dict[bool, Once | None]:
@@ -479,11 +376,13 @@ class CompiledRule:
 
     def _run(self, kind: Kind, genome: Genome, state: State, x: Tensor, y: Tensor, t: Tensor) -> tuple[Tensor, ...]:
         axes = data_axes(self, [(x, y)])
-        if (kind, axes) not in self._graphs:
+
+        def call() -> tuple[Lowered, Graph]:
             lowered = self.lowered_for(kind, axes)
             lowered = restricted(lowered, ("loss",) if kind == "loss" else lowered.outputs)
-            self._graphs[kind, axes] = lowered, executable(lowered, self.backend, kind.capitalize())
-        lowered, graph = self._graphs[kind, axes]
+            return lowered, executable(lowered, self.backend, kind.capitalize())
+
+        lowered, graph = kept(self.graphs.calls, (kind, axes), call)
         check_entries(self, lowered, genome, state)
         noise = self.noise_of(lowered, int(state["seed"]), int(t), x.shape[len(self.lead_shape)])
         x, y = narrowed(self, x, axes), narrowed(self, y, axes)
@@ -494,11 +393,11 @@ class CompiledRule:
         if not lowered.noise:
             return []
         generator = torch.Generator().manual_seed(seed * 1_000_003 + t)
-        lead = self._drawn
+        lead = self.drawn_axes
         drawn: list[Tensor] = []
         for site in lowered.noise:
             shape = (*lead, *(batch if size == -1 else size for size in site.shape))
             value = torch.randn(shape, generator=generator, dtype=torch.float64)
-            value = self._kept(value).to(self.device, self.dtype)
+            value = self.own_tasks(value).to(self.device, self.dtype)
             drawn.append(value if self.population is None else value.expand(self.population, *value.shape))
         return drawn

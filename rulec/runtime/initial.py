@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,7 +12,12 @@ from torch import Tensor
 from rulec.backend.layout import Slot
 from rulec.network.graph import Network
 from rulec.network.sizes import fan_in, fan_out
+from rulec.runtime import messages
 from rulec.semantics import typed as t
+from rulec.source import RuleError
+
+if TYPE_CHECKING:
+    from rulec.runtime.compiled import CompiledRule
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
@@ -119,3 +125,53 @@ def net_weight(generator: torch.Generator, shape: Sequence[int], slot: Slot) -> 
     if slot.name.endswith("bias"):
         return torch.zeros(tuple(shape), dtype=torch.float64)
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float64) / math.sqrt(slot.shape[-2])
+
+
+def drawn_genome(rule: CompiledRule, seed: int) -> dict[str, Tensor]:
+    """Draw a genome: see `CompiledRule.init_genome`."""
+    generator = torch.Generator().manual_seed(seed)
+    lead = (rule.population,) if rule.population is not None else ()
+    entries = {e.name: e for e in rule.program.genome}
+    genome: dict[str, Tensor] = {}
+    for slot in rule.genome_layout:
+        shape = (*lead, *slot.shape)
+        if slot.name in entries:
+            drawn = Draw(generator, shape, rule.network, slot, {}).evaluate(entries[slot.name].initial)
+        else:
+            drawn = net_weight(generator, shape, slot)
+        genome[slot.name] = drawn.to(rule.device, rule.dtype)
+    return genome
+
+
+def drawn_state(rule: CompiledRule, seed: int, batch: int | None, given: Collection[str]) -> dict[str, Tensor]:
+    """Draw synapses: see `CompiledRule.init_state`."""
+    generator = torch.Generator().manual_seed(seed)
+    samples, slots = _checked_batch(rule, batch), rule.state_layout
+    shapes = {s.name: tuple(samples if size == -1 else size for size in s.shape) for s in slots}
+    chance = [k for k, slot in enumerate(slots) if slot.name not in given and is_drawn(slot)]
+    needed = max(chance, default=-1) + 1
+    drawn: dict[str, Tensor] = {}
+    for k, slot in enumerate(slots):
+        shape = (*rule.drawn_axes, *shapes[slot.name])
+        if slot.name in given and k >= needed:
+            continue
+        if slot.state is None:
+            drawn[slot.name] = default_weight(generator, shape, slot)
+        else:
+            drawn[slot.name] = Draw(generator, shape, rule.network, slot, drawn).evaluate(slot.state.initial)
+    none = torch.zeros((), device=rule.device, dtype=rule.dtype)
+    state = {name: none.expand(*rule.lead_shape, *shape) for name, shape in shapes.items()}
+    for name, value in drawn.items():
+        own = rule.own_tasks(value)
+        own = own if rule.population is None else own.expand(rule.population, *own.shape).clone()
+        state[name] = own.to(rule.device, rule.dtype)
+    state["t"] = torch.zeros((), dtype=torch.int64, device=rule.device)
+    state["seed"] = torch.tensor(seed, dtype=torch.int64, device=rule.device)
+    return state
+
+
+def _checked_batch(rule: CompiledRule, batch: int | None) -> int:
+    kept = [s.name for s in rule.program.states if s.kind == "neuron" and s.keep]
+    if kept and batch is None:
+        raise RuleError([messages.needs_batch(kept)])
+    return batch or 1

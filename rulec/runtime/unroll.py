@@ -19,8 +19,8 @@ from rulec.runtime.unrolls.capture import captured_unroll
 from rulec.runtime.unrolls.choice import Choice
 from rulec.runtime.unrolls.engine import Data, Form, Memory
 from rulec.runtime.unrolls.kernel import Kernel
+from rulec.runtime.unrolls.kernel_unroll import unroll_kernel
 from rulec.runtime.unrolls.onchip import unroll_on_chip
-from rulec.runtime.unrolls.run import unroll_kernel
 from rulec.runtime.unrolls.tape import walk_over, walked, walked_back
 from rulec.runtime.unrolls.ways import on_chip_or
 from rulec.source import RuleError
@@ -161,7 +161,7 @@ def _kernel(rule: CompiledRule, form: Form, pairs: Data) -> Kernel | None:
     except RuleError as problem:
         if rule.backend != "auto":
             raise
-        rule.choices[batch] = Choice("fx", problem.diagnostics[0].notes[0])
+        rule.graphs.choices[batch] = Choice("fx", problem.diagnostics[0].notes[0])
         return None
 
 

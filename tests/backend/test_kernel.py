@@ -168,7 +168,7 @@ def test_large_products_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch
     compiled = rulec.load("blur").compile("7-6-5", replicas=3, loss="mse", dtype="float64", backend="kernel")
     case = Case(compiled, 3)
     assert_same(case, ("unroll", "least", "lesson"))
-    (kernel, *_) = compiled._kernels.values()
+    (kernel, *_) = compiled.graphs.kernels.values()
     assert "product(" in kernel.source.split("net_step")[0].split("step_forward")[1]
 
 

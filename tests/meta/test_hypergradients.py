@@ -178,10 +178,12 @@ def test_checkpointing_keeps_less_in_memory(many, functions):
     for memory in (None, "least"):
         leaves = {name: value.clone().requires_grad_() for name, value in made.free.items()}
         score = made.problem.lesson(leaves, 0, memory=memory)
-        lent = [tensor for engine in made.problem.step._engines.values() for _, tensor in engine.pool.lent.values()]
+        lent = [
+            tensor for engine in made.problem.step.graphs.engines.values() for _, tensor in engine.pool.lent.values()
+        ]
         kept[memory] = sum(tensor.nbytes for tensor in lent)
         score.loss.sum().backward()
-        assert not any(engine.pool.lent for engine in made.problem.step._engines.values())
+        assert not any(engine.pool.lent for engine in made.problem.step.graphs.engines.values())
     assert kept["least"] < kept[None] / 2
 
 

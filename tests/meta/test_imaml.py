@@ -103,7 +103,7 @@ def test_memory_does_not_depend_on_the_number_of_updates():
     kept = []
     for one in made.values():
         through(one, "implicit", "cg", steps=2)
-        engines = one.problem.step._engines.values()
+        engines = one.problem.step.graphs.engines.values()
         kept.append(sum(v.nbytes for e in engines for free in e.pool.free.values() for v in free))
     assert kept[0] == kept[1] > 0
 

@@ -91,10 +91,10 @@ def test_even_parts_cover_everything_once():
 def test_parts_of_one_size_share_their_graphs():
     whole = load("blur").compile("2-3-1(tanh)", loss="mse", tasks=5, population=2)
     first, other, larger = whole.some_tasks(0, 2), whole.some_tasks(2, 4), whole.some_tasks(2, 5)
-    assert first is not other and first._engines is other._engines is not larger._engines
+    assert first is not other and first.graphs.engines is other.graphs.engines is not larger.graphs.engines
     assert first is whole.some_tasks(0, 2) and larger.some_tasks(1, 2) is whole.some_tasks(3, 4)
     wide = [part.resized(population=4, tasks=2, replicas=None) for part in (first, other)]
-    assert wide[0]._graphs is wide[1]._graphs and wide[0].among == (0, 5) and wide[1].among == (2, 5)
+    assert wide[0].graphs is wide[1].graphs and wide[0].among == (0, 5) and wide[1].among == (2, 5)
 
 
 def test_what_others_take_the_place_of_is_not_drawn():
@@ -188,7 +188,7 @@ def test_a_kernel_that_judges_keeps_one_network_at_a_time(monkeypatch):
     x, y, asked, answers = torch.randn(10, 16, 64), torch.randn(10, 16, 10), torch.randn(16, 64), torch.randn(16, 10)
 
     def kept(judged):
-        (kernel,) = compiled._kernels.values() or [None]
+        (kernel,) = compiled.graphs.kernels.values() or [None]
         kernel.spare.clear()
         rate = genome["lr"].clone().requires_grad_()
         given = {"lr": rate}, state, x, y, asked

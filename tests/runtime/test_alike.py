@@ -90,7 +90,7 @@ def test_an_unroll_means_what_its_steps_mean(given: str, axes: dict[str, int], n
     for slope, other in zip(slopes, pulled, strict=True):
         torch.testing.assert_close(other, slope, rtol=1e-9, atol=1e-11)
     once = case.rule.once(True)
-    assert once is not None and bool(once.rule._engines) == (given == "alike")
+    assert once is not None and bool(once.rule.graphs.engines) == (given == "alike")
 
 
 def test_without_what_nobody_reads_and_to_the_prediction():
@@ -103,7 +103,7 @@ def test_without_what_nobody_reads_and_to_the_prediction():
     asked = case.rule.lesson(genome, state, case.x, case.y, case.x[0])
     torch.testing.assert_close(asked, case.rule.predict(genome, expected, case.x[0]), rtol=1e-10, atol=1e-12)
     again = case.rule.unroll(genome, found, case.x, case.y, unread=False)  # what an unroll returns is alike again
-    assert len(case.rule._engines) == 0
+    assert len(case.rule.graphs.engines) == 0
     torch.testing.assert_close(again["v.c2"], case.looped(genome, expected)["v.c2"], rtol=1e-10, atol=1e-12)
 
 

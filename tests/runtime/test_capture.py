@@ -66,7 +66,7 @@ def test_a_recording_is_the_unroll_whatever_the_numbers():
     case.x, case.y = case.x + 0.5, case.y.flip(0)
     case.genome = {name: value * 1.1 for name, value in case.genome.items()}
     assert_same(case)
-    assert len(case.compiled.recordings) == 3  # one for each mode
+    assert len(case.compiled.graphs.recordings) == 3  # one for each mode
     with torch.no_grad():
         found, expected = (case.prediction(mode, case.genome, case.state) for mode in ("lesson", "loop"))
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
@@ -105,4 +105,4 @@ def test_cuda_graphs_are_the_unroll(name: str):
         torch.testing.assert_close(prediction.cpu(), expected, rtol=1e-9, atol=1e-12)
         for entry, slope in slopes.items():
             torch.testing.assert_close(found[entry].cpu(), slope, rtol=1e-8, atol=1e-10)
-    assert case.compiled.recordings
+    assert case.compiled.graphs.recordings

@@ -184,7 +184,7 @@ def assert_same(compiled: CompiledRule) -> None:
     given_ = (case.genome, case.state, tangents, case.x, case.y, case.query)
     for one, two in zip(compiled.lesson_tangents(*given_), other.compiled.lesson_tangents(*given_), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
-    assert len(compiled._chips) == 3 and not compiled._engines and not compiled._tangents
+    assert len(compiled.graphs.chips) == 3 and not compiled.graphs.engines and not compiled.graphs.tangents
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -213,7 +213,7 @@ def test_data_of_their_own_for_tasks_and_replicas():
 def test_a_way_back_goes_over_graphs():
     compiled = rulec.load("blur").compile("3-4-2", loss="mse", dtype="float64", backend="triton")
     runtime_assert_same(Case(compiled), ("unroll", "lesson"))
-    assert compiled._engines
+    assert compiled.graphs.engines
 
 
 def test_what_no_core_holds_is_refused():

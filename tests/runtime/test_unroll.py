@@ -70,7 +70,7 @@ def assert_same(case: Case, modes: tuple[str, ...] = MODES) -> None:
             scale = float(slope.abs().max()) + 1e-9
             apart = float((found[name] - slope).abs().max())
             assert apart <= 1e-9 * scale or not slope.isfinite().all(), (mode, name, apart, scale)
-    assert not any(engine.pool.lent for engine in case.compiled._engines.values())
+    assert not any(engine.pool.lent for engine in case.compiled.graphs.engines.values())
 
 
 AXES = ({}, {"population": 2, "tasks": 3, "replicas": 2})
@@ -154,14 +154,14 @@ def test_without_gradients_nothing_is_kept():
     case = untouched()
     with torch.no_grad():
         case.compiled.lesson(case.genome, case.state, case.x, case.y, case.query)
-    (engine,) = case.compiled._engines.values()
+    (engine,) = case.compiled.graphs.engines.values()
     assert engine.step.reverse.residual_bytes == 0 and not engine.pool.lent
 
 
 def test_a_result_that_nobody_differentiates_gives_its_memory_back():
     case = untouched()
     prediction = case.prediction("lesson", *case.leaves())
-    (engine,) = case.compiled._engines.values()
+    (engine,) = case.compiled.graphs.engines.values()
     assert engine.pool.lent
     del prediction
     assert not engine.pool.lent
@@ -182,7 +182,7 @@ def test_compiling_does_not_depend_on_the_number_of_steps():
     longer = small(9)
     longer.compiled = case.compiled
     longer.gradient("lesson")
-    assert len(case.compiled._engines) == 1
+    assert len(case.compiled.graphs.engines) == 1
 
 
 def test_missing_entries_are_named():

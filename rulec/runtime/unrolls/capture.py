@@ -147,7 +147,7 @@ def captured_unroll(
     """Run an unroll by playing its recording, which is made when its form is seen for the first time."""
     given = _given(walk, entries, state)
     key = _Key(form, walk.memory, tuple(tuple(g.shape) for g in given), walk.last is not None)
-    known = walk.rule.recordings
+    known = walk.rule.graphs.recordings
     if key not in known:
         with _tf32(walk.rule.precision == "tf32"):
             known[key] = Captured(walk, entries, state, form.reverse, record)

@@ -30,15 +30,15 @@ def on_chip_or(rule: CompiledRule, told: object, chip: Callable[[], Result], gra
         return chip()
     if not measures(rule):
         return graphs()
-    if told not in rule.ways:
+    if told not in rule.graphs.ways:
         known = repr((str(rule.one.lowered.graph), rule.leading, rule.dtype, rule.precision, told, _machine()))
         path = cache_folder("kernels") / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.way"
         if path.exists():
-            rule.ways[told] = path.read_text()
+            rule.graphs.ways[told] = path.read_text()
         else:
-            rule.ways[told] = quickest({CHIP: chip, GRAPHS: graphs})
-            keep(path, rule.ways[told].encode())
-    return chip() if rule.ways[told] == CHIP else graphs()
+            rule.graphs.ways[told] = quickest({CHIP: chip, GRAPHS: graphs})
+            keep(path, rule.graphs.ways[told].encode())
+    return chip() if rule.graphs.ways[told] == CHIP else graphs()
 
 
 def measures(rule: CompiledRule) -> bool:
