@@ -8,7 +8,6 @@
 #include <vector>
 
 static inline real square(real a) { return a * a; }
-static inline real cube(real a) { return a * a * a; }
 static inline real sign(real a) { return a != a ? a : real(a > 0) - real(a < 0); }
 // A function, so that both values are computed and loops become vectors.
 static inline real choose(real condition, real a, real b) { return condition != real(0) ? a : b; }

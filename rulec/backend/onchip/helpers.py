@@ -9,6 +9,11 @@ import triton.language as tl
 
 
 @triton.jit
+def square(a):
+    return a * a
+
+
+@triton.jit
 def upper(a, b):
     return tl.where(a != a, a, tl.where(b != b, b, tl.where(a > b, a, b)))
 
