@@ -24,6 +24,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import rulec
 from rulec.backend.onchip import operations
 from rulec.backend.onchip.blocks import padded, plain, regrouping
+from rulec.backend.onchip.build import has_triton, load_launcher
 from rulec.backend.onchip.source import Array, Loop, Part, loop_source
 from rulec.backend.rewrites import rewritten
 from rulec.runtime.compiled import CompiledRule
@@ -34,11 +35,10 @@ from tests.rules.by_hand.networks import RULES, compiled_on, few_rounds
 from tests.runtime.test_unroll import Case
 from tests.runtime.test_unroll import assert_same as runtime_assert_same
 
-pytest.importorskip("triton")
-
-from rulec.backend.onchip.build import load_launcher
-
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [
+    pytest.mark.usefixtures("quiet"),
+    pytest.mark.skipif(not has_triton(), reason="there is no Triton: pip install 'rulec[triton]'"),
+]
 
 
 @pytest.fixture
