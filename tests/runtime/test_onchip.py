@@ -109,6 +109,11 @@ def test_random_programs(steps: list[tuple[int, int, int]], results: list[int]):
 
 
 SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sum of what a row was added to": lambda a: (a + a[:1, :1]).sum(1),
+    "sum of what a number was added to": lambda a: (a + a.sum()).sum((0, 1)),
+    "sum of what a number was taken from": lambda a: (a.sum() - a * a).sum(1),
+    "sum of a product that a row was added to": lambda a: (a @ a.transpose(1, 2) + a[:1, :1, :1]).sum((1, 2)),
+    "infinity": lambda a: torch.maximum(a, torch.full_like(a, -torch.inf)),
     "slice": lambda a: a[:, 1:4:2] + 1,
     "cat": lambda a: torch.cat([a, a[:, :1] * 2], 1),
     "stack": lambda a: torch.stack([a, a * 2, a * 3], 1),
@@ -167,6 +172,16 @@ def test_edges(function: Callable[[Tensor], Tensor], dtype: torch.dtype):
     (made,) = run_function(lambda a: [function(a)], [value])
     small = 2e-6 if dtype == torch.float32 else 1e-12
     torch.testing.assert_close(made, function(value), rtol=small, atol=0, equal_nan=True)
+
+
+def test_a_step_may_leave_anything_in_the_padding_of_what_it_carries():
+    start, row = torch.randn(5, 3, dtype=torch.float64), torch.randn(1, 3, dtype=torch.float64)
+    step_ = Part(make_fx(lambda s, r: [s + r])(start, row), (("carried", 0), ("fixed", 0)))
+    last = Part(make_fx(lambda s: [s.sum(0)])(start), (("carried", 0),))
+    source = loop_source(Loop(step_, last, (Array((1, 3), ()),), (Array((5, 3), ()),), (), (), True, False))
+    result = torch.empty(3, dtype=torch.float64)
+    load_launcher(source.text)(1, 4, row, start, result, start.new_empty(source.memory), 2, 0, 1, 1, 1)
+    torch.testing.assert_close(result, (start + 2 * row).sum(0))
 
 
 # --- Unrolls ---------------------------------------------------------------------------------

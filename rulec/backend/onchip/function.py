@@ -127,8 +127,9 @@ class Function:
         blocks = self.alike([o for o in operands if isinstance(o, Block)], sizes)
         rest = iter(blocks)
         terms = [next(rest).text if isinstance(o, Block) else "" if o is None else number(o) for o in operands]
-        clean = name in KEEP_ZEROS and len(terms) == len(blocks) and all(b.clean for b in blocks)
         axes = _joined([b.axes for b in blocks], len(sizes))
+        whole = len(terms) == len(blocks) and all(b.clean and b.axes == axes for b in blocks)
+        clean = whole and name in KEEP_ZEROS  # a number, or what is repeated along an axis, would fill its padding
         made = self.let(Block(written(name, [*terms, *extra]), axes, clean))
         return made if made.sizes == tuple(sizes) else self.expanded(made, sizes)
 
@@ -154,7 +155,7 @@ class Function:
 
     def full(self, value: Any, sizes: Sequence[int]) -> Block:
         axes = plain(sizes)
-        return self.let(Block(f"tl.full({shape(axes)}, {float(value)!r}, real)" if axes else number(value), axes))
+        return self.let(Block(f"tl.full({shape(axes)}, {number(value)}, real)" if axes else number(value), axes))
 
     def masked(self, block: Block, axis: int, neutral: str = ZERO) -> Block:
         """Put a number where an axis has padding."""

@@ -169,11 +169,10 @@ def _product(function: Function, a: Block, b: Block) -> Block:
         b = function.moved(b, (a.axes[0], *b.axes[1:]))
     a, b = (function.masked(x, 2) for x in (a, b))
     axes = (a.axes[0], a.axes[1], b.axes[1])
-    clean = a.clean and b.clean
     if prod(map(padded, (*axes, a.axes[2]))) <= SUMMED:
         left = a.regrouped((a.axes[0], a.axes[1], (), a.axes[2]))
         right = b.regrouped((b.axes[0], (), b.axes[1], b.axes[2]))
-        return function.let(Block(f"tl.sum({left.text} * {right.text}, 3)", axes, clean))
+        return function.let(Block(f"tl.sum({left.text} * {right.text}, 3)", axes))
     left, right = _widened(function, a), _widened(function, b)
     turned = f"tl.permute({right.text}, (0, 2, 1))"
     rounding = ', input_precision="tf32"' if function.rounded else ', input_precision="ieee"'

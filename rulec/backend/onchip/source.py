@@ -63,11 +63,11 @@ def loop_source(loop: Loop) -> Source:
     chip = Chip()
     fixed = [_beginning(chip, f"f{k}", array) for k, array in enumerate(loop.fixed)]
     carried = [_beginning(chip, f"c{k}", array) for k, array in enumerate(loop.carried)]
-    now = [Block(f"now{k}", block.axes, block.clean) for k, block in enumerate(carried)]
+    now = [Block(f"now{k}", block.axes) for k, block in enumerate(carried)]  # a step leaves anything in padding
     data = [_beginning(chip, f"d{k}", array, "place") for k, array in enumerate(loop.data)]
     query = [_beginning(chip, f"q{k}", array) for k, array in enumerate(loop.query)]
     named = {
-        "fixed": [Block(f"fixed{k}", b.axes, b.clean) for k, b in enumerate(fixed)],
+        "fixed": _named("fixed", fixed),
         "carried": now,
         "counter": [Block("count", ())],
     }
